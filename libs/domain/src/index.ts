@@ -1,1 +1,113 @@
-export {};
+export {
+  checkIdSchema,
+  checkIds,
+  checkResultSchema,
+  findingSchema,
+  outcomeSchema,
+  railIds,
+  reasonIdSchema,
+} from './check.js';
+export type { CheckId, CheckResult, Finding, Outcome, RailId, ReasonId } from './check.js';
+export {
+  appendRequestSchema,
+  doorServices,
+  doorSubject,
+  leaseHeartbeatMs,
+  leaseRequestSchema,
+  leaseSelfAbortMs,
+  leaseTtlMs,
+  readRequestSchema,
+} from './door.js';
+export type {
+  AppendReply,
+  AppendRequest,
+  ClaimReply,
+  HeartbeatReply,
+  LeaseRequest,
+  ReadRequest,
+  ReleaseReply,
+  StreamPage,
+  WireEvent,
+} from './door.js';
+export {
+  cloudEventType,
+  eventCatalogue,
+  eventTypes,
+  isEventType,
+  logSubject,
+  offeredModelSchema,
+  poolSchema,
+  seatedModelSchema,
+} from './events/catalogue.js';
+export type {
+  EventData,
+  EventType,
+  OfferedModel,
+  PlumblineEvent,
+  Pool,
+  RecordedEvent,
+  SeatedModel,
+} from './events/catalogue.js';
+export { decodeEvent, upcasters } from './events/codec.js';
+export type { Decoded, Upcasters } from './events/codec.js';
+export { faultCodeNames, faultCodes, retryDelayMs } from './faults.js';
+export type { Fault, FaultAction, FaultCode, FaultRule } from './faults.js';
+export { admit, evolveFleet, grantedBytes, initialFleet } from './fleet/fleet.js';
+export type { Admission, FleetState, SeatNeed, WaitReason } from './fleet/fleet.js';
+export { addMs, instantSchema } from './instant.js';
+export type { Instant } from './instant.js';
+export {
+  cancellationSchema,
+  intakeKinds,
+  issueSchema,
+  parseIntake,
+  problemsOf,
+  refusalSchema,
+  resolvePolicy,
+  retrySchema,
+  rulingSchema,
+  submissionSchema,
+} from './intake.js';
+export type { IntakeKind, Issue, Problem, Refusal, Submission } from './intake.js';
+export { splitClauses } from './issue-clauses.js';
+export type { Clause } from './issue-clauses.js';
+export {
+  artifactRefSchema,
+  digestSchema,
+  fleetStream,
+  modelNameSchema,
+  nodeIdSchema,
+  nodeStream,
+  objectIdSchema,
+  parseStepId,
+  serviceNameSchema,
+  serviceNames,
+  stepId,
+  stepIdSchema,
+  stepKinds,
+  stepWorkers,
+  streamEntity,
+  taskIdSchema,
+  taskStream,
+} from './names.js';
+export type { ArtifactRef, ServiceName, StepId, StepKind, StepName, TaskId } from './names.js';
+export { effectOf, policySchema, shippedPolicies } from './policy.js';
+export type { Effect, Policy } from './policy.js';
+export { evidenceRail, quoteProblem } from './rails/evidence.js';
+export type { RailResult, ReviewContext } from './rails/evidence.js';
+export { isGrounded, stoppingFindings } from './rails/grounding.js';
+export { scopeOverlap } from './rails/scope.js';
+export { hunkRefSchema, reviewBrief, reviewSchema } from './review.js';
+export type { ClauseAnswer, HunkRef, Review, ReviewBrief, ReviewFinding } from './review.js';
+export { seededRandom } from './seeded.js';
+export { decide } from './task/decide.js';
+export type { Decision, TaskInput } from './task/decide.js';
+export { effectsOf, isBlameless } from './task/effects.js';
+export type { DecisionEffects } from './task/effects.js';
+export { evolve } from './task/evolve.js';
+export { factsOf } from './task/react.js';
+export { branchName, publishLabel } from './task/request.js';
+export { currentAttempt, initialTask, liveSteps, openEscalation, stepsOf } from './task/state.js';
+export type { AttemptState, EscalationState, StepState, TaskPhase, TaskState } from './task/state.js';
+export { adjudicate, judgementSchema, reasonSchema, verdictSchema } from './verdict.js';
+export type { Facts, Judgement, Reason, Verdict } from './verdict.js';

@@ -1,0 +1,99 @@
+import { reviewBrief, type HunkRef, type Review } from '../review.js';
+
+export interface RailResult {
+  outcome: 'pass' | 'fail' | 'unknown';
+  summary: string;
+}
+
+export interface ReviewContext {
+  taskId: string;
+  attempt: number;
+  issue: { title: string; body: string };
+  hunks: readonly HunkRef[];
+}
+
+const quoteCharsMin = 20;
+const quoteTokensMin = 4;
+const quoteOccurrencesMax = 2;
+
+/**
+ * An approval that cannot prove that it read the issue cannot approve. It passes when every clause is answered once, no clause is left
+ * unserved, at least one is served, every hunk it names exists, the decoy is rejected, and at least one quote is verbatim from the issue
+ * while none is made up. Reviews that do not approve need no proof here and pass.
+ */
+export function evidenceRail(context: ReviewContext, review: Review): RailResult {
+  if (review.decision !== 'approve') return { outcome: 'pass', summary: 'not an approval' };
+  const problems = [...quoteProblems(context, review), ...clauseProblems(context, review)];
+  if (problems.length === 0) return { outcome: 'pass', summary: 'the approval proves that it read the issue' };
+  return {
+    outcome: 'fail',
+    summary: `${review.seat} (${review.model}) approved without proof: ${problems.slice(0, 4).join('; ')}`.slice(
+      0,
+      500,
+    ),
+  };
+}
+
+function quoteProblems(context: ReviewContext, review: Review): string[] {
+  if (review.quotes.length === 0) return ['it quotes nothing from the issue'];
+  return review.quotes.flatMap((quote) => {
+    const problem = quoteProblem(`${context.issue.title}\n${context.issue.body}`, quote);
+    return problem === undefined ? [] : [`the quote ${JSON.stringify(quote.slice(0, 60))} ${problem}`];
+  });
+}
+
+function clauseProblems(context: ReviewContext, review: Review): string[] {
+  const brief = reviewBrief(context.issue, { taskId: context.taskId, attempt: context.attempt, seat: review.seat });
+  const hunkIds = new Set(context.hunks.map((hunk) => hunk.id));
+  const issued = new Set(brief.clauses.map((clause) => clause.id));
+  const problems: string[] = [];
+  for (const answer of review.clauses) {
+    if (!issued.has(answer.id)) problems.push(`clause ${answer.id} does not exist`);
+    for (const hunk of answer.hunks) if (!hunkIds.has(hunk)) problems.push(`hunk ${hunk} does not exist`);
+  }
+  for (const clause of brief.clauses) {
+    const answers = review.clauses.filter((answer) => answer.id === clause.id);
+    const answer = answers[0];
+    if (answer === undefined) problems.push(`clause ${clause.id} is not answered`);
+    else if (answers.some((other) => other.status !== answer.status))
+      problems.push(`clause ${clause.id} is answered in two ways`);
+    else if (clause.id === brief.decoyId) {
+      if (answer.status !== 'not-in-issue')
+        problems.push(`clause ${clause.id}, which is not in the issue, is called ${answer.status}`);
+    } else if (answer.status === 'not-in-issue')
+      problems.push(`clause ${clause.id}, which is in the issue, is called not in the issue`);
+    else if (answer.status === 'unserved') problems.push(`clause ${clause.id} is called unserved, and yet it approves`);
+    else if (answer.status === 'served' && answer.hunks.length === 0)
+      problems.push(`clause ${clause.id} is called served by no hunk`);
+  }
+  if (!review.clauses.some((answer) => answer.status === 'served' && answer.id !== brief.decoyId))
+    problems.push('no clause is served');
+  return problems;
+}
+
+/**
+ * Why a quote is not evidence, or undefined when it is verbatim: found as it stands after folding of Unicode forms, quotation marks, dashes,
+ * Markdown marks and white space; at least 20 characters and 4 words; and not so common that it could be luck (at most 2 places).
+ * Fuzzy matches never verify: models paraphrase what they did not read.
+ */
+export function quoteProblem(source: string, quote: string): string | undefined {
+  const needle = fold(quote);
+  if (needle.length < quoteCharsMin || needle.split(' ').length < quoteTokensMin)
+    return 'is too short to prove anything';
+  const places = fold(source).split(needle).length - 1;
+  if (places === 0) return 'is not in the issue';
+  if (places > quoteOccurrencesMax) return `occurs ${places} times, too common to prove anything`;
+  return undefined;
+}
+
+function fold(text: string): string {
+  return text
+    .normalize('NFKC')
+    .replace(/[\u2018\u2019\u201a\u201b]/g, "'")
+    .replace(/[\u201c\u201d\u201e\u00ab\u00bb]/g, '"')
+    .replace(/[\u2010-\u2015\u2212]/g, '-')
+    .replace(/[*_`#>~]/g, '')
+    .replace(/\s+/g, ' ')
+    .trim()
+    .toLowerCase();
+}

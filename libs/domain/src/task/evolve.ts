@@ -1,0 +1,219 @@
+import type { EventData, PlumblineEvent, SeatedModel } from '../events/catalogue.js';
+import type { FaultCode } from '../faults.js';
+import { parseStepId, type StepId } from '../names.js';
+import type { AttemptState, StepState, TaskPhase, TaskState } from './state.js';
+
+/**
+ * Folds one recorded event into a task's state. Pure and total over every event type: what does not belong to a task's history leaves only
+ * the version behind. A fact about a step that is over changes nothing: the first end of a step is its end.
+ */
+export function evolve(state: TaskState, event: PlumblineEvent & { at?: string }): TaskState {
+  const next = { ...state, version: state.version + 1 };
+  switch (event.type) {
+    case 'task.submitted':
+      return {
+        ...next,
+        phase: 'submitted',
+        submission: event.data,
+        ...(event.at === undefined ? {} : { submittedAt: event.at }),
+      };
+    case 'task.snapshot-requested':
+    case 'task.gating-requested':
+    case 'task.publishing-requested':
+    case 'task.coding-requested':
+    case 'task.review-requested':
+      return requested(next, event.data, phaseOfRequest[event.type]);
+    case 'task.capacity-awaited':
+      return awaited(next, event.data);
+    case 'snapshot.taken':
+      return ended(next, event.data.step, 'succeeded', (s) => ({ ...s, snapshot: event.data }));
+    case 'change.proposed':
+      return ended(next, event.data.step, 'succeeded', (s) =>
+        patchAttempt(s, event.data.attempt, { change: event.data }),
+      );
+    case 'attempt.ended':
+    case 'snapshot.failed':
+    case 'gate.failed':
+    case 'review.failed':
+    case 'publish.failed':
+    case 'task.step-abandoned':
+      return failed(next, event.data, event.type === 'task.step-abandoned' ? 'abandoned' : 'failed');
+    case 'check.concluded':
+      return whileLive(next, event.data.step, (s) => {
+        const known = s.attempts.find((a) => a.n === event.data.attempt)?.checks ?? [];
+        const checks = [...known, { step: event.data.step, result: event.data.result }];
+        return patchAttempt(s, event.data.attempt, { checks });
+      });
+    case 'gate.concluded': {
+      const { step, base, head, tree, concluded, hunks, attempt } = event.data;
+      return ended(next, step, 'succeeded', (s) =>
+        patchAttempt(s, attempt, { gate: { step, base, head, tree, concluded, hunks } }),
+      );
+    }
+    case 'review.concluded': {
+      const { attempt, tree, review } = event.data;
+      return ended(next, event.data.step, 'succeeded', (s) => {
+        const reviews = [...(s.attempts.find((a) => a.n === attempt)?.reviews ?? []), { tree, review }];
+        return patchAttempt(s, attempt, { reviews });
+      });
+    }
+    case 'verdict.reached': {
+      const { attempt, judgement, cause } = event.data;
+      return {
+        ...patchAttempt(next, attempt, { judgement, ...(cause === undefined ? {} : { cause }) }),
+        phase: 'judged',
+      };
+    }
+    case 'change.published':
+      return ended(next, event.data.step, 'succeeded', (s) => ({
+        ...s,
+        published: { branch: event.data.branch, head: event.data.head },
+      }));
+    case 'task.step-retry-scheduled':
+      return patchStep(next, event.data.step, () => ({ status: 'retrying', nextStep: event.data.nextStep }));
+    case 'timer.fired':
+      return timerFired(next, event.data);
+    case 'lease.expired':
+      return patchStep(next, event.data.step, (step) =>
+        step.status === 'requested' ? { leasesLost: step.leasesLost + 1, unattended: true } : {},
+      );
+    case 'lease.released':
+      return patchStep(next, event.data.step, (step) => (step.status === 'requested' ? { unattended: true } : {}));
+    case 'lease.granted':
+      return patchStep(next, event.data.step, () => ({ unattended: false }));
+    case 'escalation.opened': {
+      const { escalationId, to, attempt, reasons, tier } = event.data;
+      const escalations = [...state.escalations, { id: escalationId, to, attempt, reasons, open: to === 'human' }];
+      return {
+        ...next,
+        escalations,
+        ...(tier === undefined ? {} : { tier }),
+        phase: to === 'human' ? 'awaiting-ruling' : 'escalated',
+      };
+    }
+    case 'escalation.resolved':
+      return {
+        ...next,
+        escalations: state.escalations.map((e) => (e.id === event.data.escalationId ? { ...e, open: false } : e)),
+      };
+    case 'task.ruled':
+      return { ...next, ruling: event.data, phase: 'judged' };
+    case 'task.retried':
+      return { ...next, phase: 'retrying' };
+    case 'task.cancelled':
+      return { ...next, steps: mapSteps(state, (step) => (isLive(step) ? { status: 'abandoned' } : {})) };
+    case 'task.closed':
+      return { ...next, phase: 'closed', outcome: event.data };
+    case 'turn.recorded':
+    case 'lease.result-refused':
+    case 'node.registered':
+    case 'model.ready':
+    case 'model.unreachable':
+    case 'grant.reserved':
+    case 'grant.released':
+      return next;
+  }
+}
+
+const phaseOfRequest = {
+  'task.snapshot-requested': 'submitted',
+  'task.coding-requested': 'coding',
+  'task.gating-requested': 'gating',
+  'task.review-requested': 'reviewing',
+  'task.publishing-requested': 'publishing',
+} as const satisfies Record<string, TaskPhase>;
+
+const isLive = (step: StepState): boolean =>
+  step.status === 'waiting' || step.status === 'requested' || step.status === 'retrying';
+
+function freshStep(id: StepId, status: StepState['status']): StepState {
+  return {
+    id,
+    ...parseStepId(id),
+    status,
+    dispatches: 0,
+    leasesLost: 0,
+    unattended: false,
+    deadlinePassed: false,
+    retryDue: false,
+  };
+}
+
+/** A step is put on the bus, for the first time or again. Its earlier try, if it waited for this one, is over. */
+function requested(
+  state: TaskState,
+  data: { step: StepId; dispatch: number; model?: SeatedModel },
+  phase: TaskPhase,
+): TaskState {
+  const known = state.steps[data.step] ?? freshStep(data.step, 'requested');
+  const step: StepState = {
+    ...known,
+    status: 'requested',
+    dispatches: data.dispatch,
+    unattended: false,
+    ...(data.model === undefined ? {} : { model: data.model }),
+  };
+  const next = { ...state, phase, steps: { ...settleEarlierTries(state, step), [step.id]: step } };
+  if (step.kind !== 'coding' || data.model === undefined) return next;
+  return patchAttempt(next, step.attempt, { model: data.model.name, family: data.model.family });
+}
+
+function awaited(state: TaskState, data: EventData<'task.capacity-awaited'>): TaskState {
+  const step = freshStep(data.step, 'waiting');
+  const next = { ...state, steps: { ...settleEarlierTries(state, step), [step.id]: step } };
+  if (step.kind !== 'coding') return { ...next, phase: 'reviewing' };
+  return { ...patchAttempt(next, data.attempt, { tier: data.tier }), phase: 'waiting-for-capacity' };
+}
+
+function settleEarlierTries(state: TaskState, step: StepState): Record<StepId, StepState> {
+  return mapSteps(state, (other) =>
+    other.status === 'retrying' && other.nextStep === step.id ? { status: 'failed' } : {},
+  );
+}
+
+/** Records a step's success and what it brought, unless the step is already over. */
+function ended(state: TaskState, id: StepId, status: 'succeeded', then: (state: TaskState) => TaskState): TaskState {
+  return whileLive(state, id, (live) => then(patchStep(live, id, () => ({ status }))));
+}
+
+function failed(
+  state: TaskState,
+  data: { step: StepId; code: FaultCode; detail: string },
+  status: 'failed' | 'abandoned',
+): TaskState {
+  const { step, code, detail } = data;
+  return whileLive(state, step, (live) => patchStep(live, step, () => ({ status, failure: { code, detail } })));
+}
+
+function whileLive(state: TaskState, id: StepId, then: (state: TaskState) => TaskState): TaskState {
+  const step = state.steps[id];
+  return step !== undefined && isLive(step) ? then(state) : state;
+}
+
+function timerFired(state: TaskState, data: EventData<'timer.fired'>): TaskState {
+  return patchStep(state, data.data.step, (step) => {
+    if (data.kind === 'deadline' && step.status === 'requested') return { deadlinePassed: true };
+    if (data.kind === 'retry' && step.status === 'retrying') return { retryDue: true };
+    return {};
+  });
+}
+
+function patchStep(state: TaskState, id: StepId, patch: (step: StepState) => Partial<StepState>): TaskState {
+  const step = state.steps[id];
+  return step === undefined ? state : { ...state, steps: { ...state.steps, [id]: { ...step, ...patch(step) } } };
+}
+
+function mapSteps(state: TaskState, patch: (step: StepState) => Partial<StepState>): Record<StepId, StepState> {
+  return Object.fromEntries(Object.entries(state.steps).map(([id, step]) => [id, { ...step, ...patch(step) }]));
+}
+
+function patchAttempt(state: TaskState, n: number, patch: Partial<AttemptState>): TaskState {
+  const known = state.attempts.find((attempt) => attempt.n === n);
+  if (known !== undefined)
+    return {
+      ...state,
+      attempts: state.attempts.map((attempt) => (attempt.n === n ? { ...attempt, ...patch } : attempt)),
+    };
+  const fresh: AttemptState = { n, tier: state.tier, checks: [], reviews: [] };
+  return { ...state, attempts: [...state.attempts, { ...fresh, ...patch }] };
+}

@@ -1,0 +1,313 @@
+import type { ReasonId } from '../check.js';
+import type { PlumblineEvent } from '../events/catalogue.js';
+import { faultCodes, retryDelayMs, type FaultCode } from '../faults.js';
+import { stepId, type StepKind } from '../names.js';
+import { adjudicate, type Facts } from '../verdict.js';
+import { firstSnapshot, publishLabel, redispatch, request } from './request.js';
+import {
+  currentAttempt,
+  liveSteps,
+  openEscalation,
+  stepsOf,
+  type AttemptState,
+  type StepState,
+  type TaskState,
+} from './state.js';
+
+/**
+ * What follows from a task's history by itself: the next events, or none when it waits for somebody. Level-triggered: it looks at where the
+ * task is and never at which message said so, so that a lost or repeated message changes nothing.
+ */
+export function react(state: TaskState): PlumblineEvent[] {
+  if (state.phase === 'none' || state.phase === 'closed' || state.submission === undefined) return [];
+  for (const step of liveSteps(state)) {
+    const events = tend(state, step);
+    if (events.length > 0) return events;
+  }
+  switch (state.phase) {
+    case 'submitted':
+      return afterSnapshot(state);
+    case 'waiting-for-capacity':
+    case 'coding':
+      return afterCoding(state);
+    case 'gating':
+      return afterGating(state);
+    case 'reviewing':
+      return afterReviews(state);
+    case 'judged':
+      return afterJudgement(state);
+    case 'publishing':
+      return afterPublishing(state);
+    case 'retrying':
+    case 'escalated':
+      return openAttempt(state);
+    case 'awaiting-ruling':
+      return [];
+  }
+}
+
+/** A live step that needs something: its lease was lost, its deadline passed, or its retry is due. */
+function tend(state: TaskState, step: StepState): PlumblineEvent[] {
+  if (step.status === 'retrying' && step.retryDue && step.nextStep !== undefined)
+    return request(state, step, step.nextStep);
+  if (step.status !== 'requested') return [];
+  if (step.deadlinePassed) {
+    const code: FaultCode = step.kind === 'coding' ? 'TIME_BUDGET' : 'STEP_DEADLINE';
+    return [
+      { type: 'task.step-abandoned', data: { step: step.id, code, detail: `not done by its deadline (${step.kind})` } },
+    ];
+  }
+  if (!step.unattended) return [];
+  if (step.leasesLost > faultCodes.WORKER_LOST.retriesMax) {
+    return [
+      {
+        type: 'task.step-abandoned',
+        data: { step: step.id, code: 'WORKER_LOST', detail: `${step.leasesLost} leases of this step expired` },
+      },
+    ];
+  }
+  return redispatch(state, step.id);
+}
+
+/** The last try of a kind of step of an attempt (and seat), or undefined when there was none. */
+function latest(state: TaskState, kind: StepKind, attempt: number, seat?: string): StepState | undefined {
+  return stepsOf(state)
+    .filter((step) => step.kind === kind && step.attempt === attempt && step.seat === seat)
+    .sort((a, b) => a.try - b.try)
+    .at(-1);
+}
+
+/** After a failed step: its next try while its code allows one, else `giveUp`. */
+function retryOr(
+  step: StepState,
+  giveUp: (failure: { code: FaultCode; detail: string }) => PlumblineEvent[],
+  tries: number,
+): PlumblineEvent[] {
+  const failure = step.failure ?? { code: 'HARNESS_BUG' as const, detail: 'the step failed without a code' };
+  if (faultCodes[failure.code].action !== 'retry' || tries > faultCodes[failure.code].retriesMax)
+    return giveUp(failure);
+  const { kind, attempt, seat } = step;
+  const nextStep = stepId({ kind, attempt, try: step.try + 1, ...(seat === undefined ? {} : { seat }) });
+  return [
+    {
+      type: 'task.step-retry-scheduled',
+      data: { step: step.id, nextStep, code: failure.code, delayMs: retryDelayMs(step.try) },
+    },
+  ];
+}
+
+const isOver = (step: StepState): boolean => step.status === 'failed' || step.status === 'abandoned';
+
+function afterSnapshot(state: TaskState): PlumblineEvent[] {
+  const step = latest(state, 'snapshot', 0);
+  if (step === undefined) return request(state, { kind: 'snapshot', attempt: 0 }, firstSnapshot);
+  if (step.status === 'succeeded') return openAttempt(state);
+  if (!isOver(step)) return [];
+  return retryOr(
+    step,
+    ({ code, detail }) => escalateToHuman(state, [`no snapshot of base: ${code}: ${detail}`]),
+    step.try,
+  );
+}
+
+/** Opens the next attempt: a coding step that waits for a model of the current tier. */
+function openAttempt(state: TaskState): PlumblineEvent[] {
+  if (state.snapshot === undefined) {
+    // A human asked for another try of a task whose base could not be had: the snapshot comes first again.
+    const last = latest(state, 'snapshot', 0);
+    return request(
+      state,
+      { kind: 'snapshot', attempt: 0 },
+      stepId({ kind: 'snapshot', attempt: 0, try: (last?.try ?? 0) + 1 }),
+    );
+  }
+  const attempt = (currentAttempt(state)?.n ?? 0) + 1;
+  return request(state, { kind: 'coding', attempt }, stepId({ kind: 'coding', attempt, try: 1 }));
+}
+
+function afterCoding(state: TaskState): PlumblineEvent[] {
+  const attempt = currentAttempt(state);
+  const step = attempt === undefined ? undefined : latest(state, 'coding', attempt.n);
+  if (attempt === undefined || step === undefined) return [];
+  if (step.status === 'succeeded')
+    return request(
+      state,
+      { kind: 'gating', attempt: attempt.n },
+      stepId({ kind: 'gating', attempt: attempt.n, try: 1 }),
+    );
+  if (!isOver(step)) return [];
+  return retryOr(step, (failure) => judge(state, attempt, failure), step.try);
+}
+
+function afterGating(state: TaskState): PlumblineEvent[] {
+  const attempt = currentAttempt(state);
+  const step = attempt === undefined ? undefined : latest(state, 'gating', attempt.n);
+  if (attempt === undefined || step === undefined) return [];
+  if (step.status === 'succeeded') {
+    const seats = state.submission?.policy.panel.seats ?? [];
+    if (seats.length === 0) return judge(state, attempt);
+    return seats.flatMap(({ seat }) =>
+      request(
+        state,
+        { kind: 'review', attempt: attempt.n, seat },
+        stepId({ kind: 'review', attempt: attempt.n, try: 1, seat }),
+      ),
+    );
+  }
+  if (!isOver(step)) return [];
+  return retryOr(step, (failure) => judge(state, attempt, failure), step.try);
+}
+
+function afterReviews(state: TaskState): PlumblineEvent[] {
+  const attempt = currentAttempt(state);
+  if (attempt === undefined) return [];
+  for (const { seat } of state.submission?.policy.panel.seats ?? []) {
+    const step = latest(state, 'review', attempt.n, seat);
+    if (step === undefined || step.status === 'succeeded') continue;
+    if (!isOver(step)) return [];
+    const retried = retryOr(step, () => [], step.try);
+    if (retried.length > 0) return retried;
+  }
+  return judge(state, attempt);
+}
+
+/** The verdict on an attempt, folded from what is recorded of it. */
+function judge(state: TaskState, attempt: AttemptState, cause?: { code: FaultCode; detail: string }): PlumblineEvent[] {
+  const { submission } = state;
+  if (submission === undefined) return [];
+  const facts = factsOf(state, attempt);
+  const judgement = adjudicate(submission.policy, facts);
+  // The reason an attempt brought no evidence is itself a reason, and the first one people want to read.
+  const reasons =
+    cause === undefined
+      ? judgement.reasons
+      : judgement.reasons.map((reason) =>
+          reason.check === 'attempt' || reason.check === 'gate'
+            ? { ...reason, summary: `${reason.summary}: ${cause.code}: ${cause.detail}`.slice(0, 600) }
+            : reason,
+        );
+  return [
+    {
+      type: 'verdict.reached',
+      data: {
+        attempt: attempt.n,
+        judgement: { ...judgement, reasons },
+        policy: submission.policy.name,
+        subject: facts.subject,
+        ...(cause === undefined ? {} : { cause }),
+      },
+    },
+  ];
+}
+
+/** The recorded facts of an attempt in the shape the verdict is folded from. Used again by replay and by `plumb show`. */
+export function factsOf(state: TaskState, attempt: AttemptState): Facts {
+  const { change, gate } = attempt;
+  return {
+    subject: change === undefined ? null : { base: change.base, head: change.head, tree: change.tree },
+    taskId: state.submission?.taskId ?? '',
+    attempt: attempt.n,
+    issue: state.submission?.issue ?? { title: '', body: '' },
+    gate: gate === undefined ? null : { tree: gate.tree, concluded: gate.concluded, hunks: gate.hunks },
+    checks: attempt.checks.filter((entry) => entry.step === gate?.step).map((entry) => entry.result),
+    reviews: attempt.reviews,
+    unreviewed: unreviewedSeats(state, attempt.n),
+  };
+}
+
+function unreviewedSeats(state: TaskState, attempt: number): { seat: string; why: string }[] {
+  return (state.submission?.policy.panel.seats ?? []).flatMap(({ seat }) => {
+    const failure = latest(state, 'review', attempt, seat)?.failure;
+    return failure === undefined ? [] : [{ seat, why: `${failure.code}: ${failure.detail}` }];
+  });
+}
+
+function afterJudgement(state: TaskState): PlumblineEvent[] {
+  const attempt = currentAttempt(state);
+  const verdict = attempt?.judgement?.verdict ?? null;
+  // A ruling is about the attempt it was made on; a later attempt is judged on its own.
+  const ruling =
+    state.ruling !== undefined && state.ruling.attempt === (attempt?.n ?? 0) ? state.ruling.decision : undefined;
+  if (ruling === 'no-go') return [{ type: 'task.closed', data: { outcome: 'no-go', verdict } }];
+  const ruledGo = ruling === 'go' && verdict !== 'GO';
+  if (attempt !== undefined && (verdict === 'GO' || ruledGo)) return publishOrClose(state, attempt, ruledGo);
+  return nextAfterFailure(state, attempt);
+}
+
+function publishOrClose(state: TaskState, attempt: AttemptState, ruledGo: boolean): PlumblineEvent[] {
+  if (state.submission?.publish === 'none') {
+    return [
+      {
+        type: 'task.closed',
+        data: ruledGo ? { outcome: 'go-waived', verdict: 'GO-WAIVED' } : { outcome: 'go', verdict: 'GO' },
+      },
+    ];
+  }
+  const last = latest(state, 'publishing', attempt.n);
+  return request(
+    state,
+    { kind: 'publishing', attempt: attempt.n },
+    stepId({ kind: 'publishing', attempt: attempt.n, try: (last?.try ?? 0) + 1 }),
+  );
+}
+
+/** NO-GO and INCOMPLETE never end in silence: another attempt, a bigger tier, or a human. */
+function nextAfterFailure(state: TaskState, attempt: AttemptState | undefined): PlumblineEvent[] {
+  const perTier = state.submission?.policy.attempts.perTier ?? [1];
+  const reasons = (attempt?.judgement?.reasons ?? [])
+    .map((reason) => `${reason.check}: ${reason.summary}`.slice(0, 500))
+    .slice(0, 50);
+  if (attempt === undefined || !coderCanMend(attempt)) return escalateToHuman(state, reasons);
+  const used = state.attempts.filter((other) => other.tier === state.tier).length;
+  if (used < (perTier[state.tier - 1] ?? 1)) return openAttempt(state);
+  if (state.tier >= perTier.length) return escalateToHuman(state, reasons);
+  return [{ type: 'escalation.opened', data: { ...escalation(state, reasons), to: 'tier', tier: state.tier + 1 } }];
+}
+
+const reviewRails: readonly ReasonId[] = ['panel', 'evidence', 'grounding', 'empty-claim'];
+
+/** Whether another attempt at the code could change the verdict: not when a machine, an operator or only the reviewers stood in the way. */
+function coderCanMend(attempt: AttemptState): boolean {
+  if (attempt.cause !== undefined) return faultCodes[attempt.cause.code].action === 'next-attempt';
+  const reasons = attempt.judgement?.reasons ?? [];
+  return reasons.some((reason) => reason.effect === 'block' || !reviewRails.includes(reason.check));
+}
+
+function escalateToHuman(state: TaskState, reasons: string[]): PlumblineEvent[] {
+  if (openEscalation(state) !== undefined) return [];
+  return [{ type: 'escalation.opened', data: { ...escalation(state, reasons), to: 'human' } }];
+}
+
+function escalation(state: TaskState, reasons: string[]) {
+  return {
+    escalationId: `${state.submission?.taskId ?? ''}.${state.escalations.length + 1}`,
+    attempt: currentAttempt(state)?.n ?? 0,
+    reasons: reasons.length > 0 ? reasons.map((reason) => reason.slice(0, 500)) : ['no reason was recorded'],
+    tried: state.attempts.map((attempt) => ({
+      attempt: attempt.n,
+      model: attempt.model ?? 'none',
+      verdict: attempt.judgement?.verdict ?? 'none',
+    })),
+  };
+}
+
+function afterPublishing(state: TaskState): PlumblineEvent[] {
+  const attempt = currentAttempt(state);
+  const step = attempt === undefined ? undefined : latest(state, 'publishing', attempt.n);
+  if (step === undefined) return [];
+  if (step.status === 'succeeded') {
+    const waived = publishLabel(state) === 'GO-WAIVED';
+    return [
+      {
+        type: 'task.closed',
+        data: waived ? { outcome: 'go-waived', verdict: 'GO-WAIVED' } : { outcome: 'go', verdict: 'GO' },
+      },
+    ];
+  }
+  if (!isOver(step)) return [];
+  return retryOr(
+    step,
+    ({ code, detail }) => escalateToHuman(state, [`the branch could not be published: ${code}: ${detail}`]),
+    step.try,
+  );
+}

@@ -1,0 +1,222 @@
+import { z } from 'zod';
+import { checkIds, reasonIdSchema, type CheckId, type CheckResult, type Outcome } from './check.js';
+import { effectOf, type Policy } from './policy.js';
+import { evidenceRail } from './rails/evidence.js';
+import { stoppingFindings } from './rails/grounding.js';
+import type { HunkRef, Review } from './review.js';
+
+export const verdictSchema = z.enum(['GO', 'NO-GO', 'INCOMPLETE']);
+export type Verdict = z.infer<typeof verdictSchema>;
+
+/** Why a verdict is not GO. `unknown` marks what could not be told or is missing; it withholds GO as `demote` does. */
+export const reasonSchema = z.strictObject({
+  check: reasonIdSchema,
+  effect: z.enum(['block', 'demote', 'unknown']),
+  summary: z.string().min(1).max(600),
+  evidence: z.array(z.string().max(200)).max(50),
+});
+export type Reason = z.infer<typeof reasonSchema>;
+
+export const judgementSchema = z.strictObject({
+  verdict: verdictSchema,
+  /** Every failed, unknown or missing required item, blocks first. Empty only for GO. */
+  reasons: z.array(reasonSchema).max(300),
+  /** What is worth showing and changes nothing. */
+  advice: z.array(z.string().max(600)).max(300),
+});
+export type Judgement = z.infer<typeof judgementSchema>;
+
+/** Everything a verdict may rest on. All of it is recorded; nothing of it is a model's claim about itself. */
+export interface Facts {
+  /** The change judged. Null when the attempt brought none: there is nothing to judge, so never GO. */
+  subject: { base: string; head: string; tree: string } | null;
+  taskId: string;
+  attempt: number;
+  issue: { title: string; body: string };
+  /**
+   * What the gate said when it was done: about which tree, which checks it concluded and how. The list makes a lost result visible. Null
+   * when the gate did not conclude.
+   */
+  gate: { tree: string; concluded: readonly { check: CheckId; outcome: Outcome }[]; hunks: readonly HunkRef[] } | null;
+  checks: readonly CheckResult[];
+  /** The reviews, each with the tree it is about. */
+  reviews: readonly { tree: string; review: Review }[];
+  /** Seats that ended without a review, with the reason. */
+  unreviewed: readonly { seat: string; why: string }[];
+}
+
+/**
+ * Folds evidence to a verdict. Pure, total, order-free; duplicates change nothing.
+ *
+ * Any blocking failure → NO-GO. Otherwise anything missing, unknown or demoting → INCOMPLETE. GO only when every required check, and every
+ * check the gate says it concluded, is present for exactly this tree and passes or is shown not to apply, and the panel approves with
+ * verified evidence. Nothing here can raise a verdict. Nothing recorded → INCOMPLETE. After Jepsen's `merge-valid`, but not true on empty.
+ */
+export function adjudicate(policy: Policy, facts: Facts): Judgement {
+  const reasons: Reason[] = [];
+  const advice: string[] = [];
+  if (facts.subject === null)
+    reasons.push({ check: 'attempt', effect: 'unknown', summary: 'the attempt proposed no change', evidence: [] });
+  judgeGate(policy, facts, reasons, advice);
+  judgePanel(policy, facts, reasons, advice);
+  const verdict: Verdict = reasons.some((reason) => reason.effect === 'block')
+    ? 'NO-GO'
+    : reasons.length > 0
+      ? 'INCOMPLETE'
+      : 'GO';
+  return { verdict, reasons: sortReasons(reasons), advice: [...new Set(advice)].sort() };
+}
+
+function judgeGate(policy: Policy, facts: Facts, reasons: Reason[], advice: string[]): void {
+  const tree = facts.subject?.tree;
+  const gate = facts.gate !== null && facts.gate.tree === tree ? facts.gate : null;
+  if (gate === null && facts.subject !== null) {
+    reasons.push({ check: 'gate', effect: 'unknown', summary: 'the gate did not conclude on this tree', evidence: [] });
+  }
+  const required = new Set<CheckId>([...policy.required, ...(gate?.concluded ?? []).map((entry) => entry.check)]);
+  for (const check of checkIds) {
+    const results = facts.checks.filter(
+      (result) => result.check === check && result.tree === tree && tree !== undefined,
+    );
+    const merged = meet(results);
+    const concluded = (gate?.concluded ?? []).filter((entry) => entry.check === check);
+    const lost = concluded.some((entry) => merged === null || rank[merged.outcome] > rank[entry.outcome]);
+    if (lost || merged === null) {
+      if (required.has(check) && facts.subject !== null) {
+        reasons.push({
+          check,
+          effect: 'unknown',
+          summary: lost
+            ? `a result of ${check} that the gate concluded is missing`
+            : `no result of ${check} for this tree`,
+          evidence: [],
+        });
+      }
+      if (merged === null) continue;
+    }
+    const { summary } = merged.result;
+    const evidence = evidenceOf(merged.result);
+    if (merged.outcome === 'fail') {
+      const effect = effectOf(policy, check);
+      if (effect === 'advise') advice.push(`${check}: ${summary}`);
+      else reasons.push({ check, effect, summary, evidence });
+    } else if (merged.outcome === 'unknown') {
+      if (policy.required.includes(check)) reasons.push({ check, effect: 'unknown', summary, evidence });
+      else advice.push(`${check} could not tell: ${summary}`);
+    }
+  }
+}
+
+const rank: Record<Outcome, number> = { fail: 0, unknown: 1, pass: 2, 'not-applicable': 3 };
+
+/** The worst of several results of one check. `not-applicable` without the predicate that showed it is unknown. Null for no result. */
+function meet(results: readonly CheckResult[]): { outcome: Outcome; result: CheckResult } | null {
+  let worst: { outcome: Outcome; result: CheckResult } | null = null;
+  for (const result of [...results].sort((a, b) => compare(JSON.stringify(a), JSON.stringify(b)))) {
+    const proven = result.outcome !== 'not-applicable' || (result.predicate ?? '').trim() !== '';
+    const outcome = proven ? result.outcome : 'unknown';
+    if (worst === null || rank[outcome] < rank[worst.outcome]) worst = { outcome, result };
+  }
+  return worst;
+}
+
+function judgePanel(policy: Policy, facts: Facts, reasons: Reason[], advice: string[]): void {
+  if (policy.panel.seats.length === 0 || facts.subject === null) return;
+  const { subject } = facts;
+  const context = { taskId: facts.taskId, attempt: facts.attempt, issue: facts.issue, hunks: facts.gate?.hunks ?? [] };
+  const approvals = new Map<string, string>();
+  for (const { seat, canVouch } of policy.panel.seats) {
+    const reviews = facts.reviews
+      .filter((entry) => entry.review.seat === seat && entry.tree === subject.tree)
+      .map((entry) => entry.review);
+    if (reviews.length === 0) {
+      const why = facts.unreviewed.find((entry) => entry.seat === seat)?.why;
+      reasons.push({
+        check: 'panel',
+        effect: 'unknown',
+        summary: `no review from the ${seat}${why === undefined ? '' : `: ${why}`}`,
+        evidence: [],
+      });
+    }
+    const verdicts = reviews.map((review) => judgeReview(context, review, reasons, advice));
+    // A seat has one voice: it approves only if each of its reviews does.
+    if (canVouch && verdicts.length > 0 && verdicts.every((approves) => approves)) {
+      for (const review of reviews) approvals.set(seat, review.family.toLowerCase());
+    }
+  }
+  const families = new Set(approvals.values()).size;
+  if (approvals.size < policy.panel.approvalsMin || families < policy.panel.familiesMin) {
+    const wanted = `${policy.panel.approvalsMin} of ${policy.panel.familiesMin} model families`;
+    reasons.push({
+      check: 'panel',
+      effect: 'unknown',
+      summary: `approvals with verified evidence: ${approvals.size} of ${families} families; policy asks for ${wanted}`,
+      evidence: [],
+    });
+  }
+}
+
+/** Whether one review is an approval that counts. Everything that lowers the verdict is pushed to `reasons`. */
+function judgeReview(
+  context: Parameters<typeof evidenceRail>[0],
+  review: Review,
+  reasons: Reason[],
+  advice: string[],
+): boolean {
+  const who = `${review.seat} (${review.model})`;
+  const push = (check: Reason['check'], effect: Reason['effect'], summary: string): void => {
+    reasons.push({ check, effect, summary: summary.slice(0, 600), evidence: [] });
+  };
+  const evidence = evidenceRail(context, review);
+  if (evidence.outcome !== 'pass') push('evidence', 'demote', evidence.summary);
+  const { grounded, ungrounded } = stoppingFindings(context, review);
+  for (const finding of grounded) {
+    const rail = review.decision === 'approve' ? 'verdict-from-findings' : 'panel';
+    const place =
+      finding.path === undefined ? '' : ` (${finding.path}${finding.line === undefined ? '' : `:${finding.line}`})`;
+    push(rail, 'block', `${who}: ${finding.severity} ${finding.category}: ${finding.claim}${place}`);
+  }
+  for (const finding of ungrounded) {
+    push(
+      'grounding',
+      'demote',
+      `${who}: ${finding.severity} ${finding.category} stands on no changed line and no unserved clause: ${finding.claim}`,
+    );
+  }
+  for (const item of review.malformed)
+    push('grounding', 'demote', `${who}: an item of the review could not be read: ${item}`);
+  if (review.decision === 'request-changes' && grounded.length === 0)
+    push('empty-claim', 'demote', `${who} asks for changes without a finding that has ground`);
+  if (review.decision === 'cannot-decide') push('panel', 'unknown', `${who} could not decide`);
+  for (const finding of review.findings) {
+    if (finding.severity === 'minor' || finding.severity === 'note')
+      advice.push(`${who}: ${finding.severity}: ${finding.claim}`.slice(0, 600));
+  }
+  return (
+    review.decision === 'approve' &&
+    evidence.outcome === 'pass' &&
+    grounded.length === 0 &&
+    ungrounded.length === 0 &&
+    review.malformed.length === 0
+  );
+}
+
+function evidenceOf(result: CheckResult): string[] {
+  const places = result.findings.flatMap((f) =>
+    f.path === undefined ? [] : [`${f.path}${f.line === undefined ? '' : `:${f.line}`}`.slice(0, 200)],
+  );
+  return [...new Set([...places, ...result.evidence.map((ref) => `sha256:${ref.digest}`)])].slice(0, 50);
+}
+
+/** Blocks first, then by check and text; each reason once, however often its cause was recorded. */
+function sortReasons(reasons: readonly Reason[]): Reason[] {
+  const effects = { block: 0, demote: 1, unknown: 2 } as const;
+  const once = new Map(reasons.map((reason) => [JSON.stringify(reason), reason]));
+  return [...once.values()].sort(
+    (a, b) => effects[a.effect] - effects[b.effect] || compare(a.check, b.check) || compare(a.summary, b.summary),
+  );
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
