@@ -154,7 +154,9 @@ function readPorts(storeDir: string, pid: number): Addresses | undefined {
     >;
     const [client, monitor] = [ports['nats']?.[0], ports['monitoring']?.[0]];
     if (client === undefined || monitor === undefined) return undefined;
-    return { client: new URL(client), monitor: new URL(monitor) };
+    // On all interfaces the server lists each address it has.
+    const open = ports['monitoring']?.find((address) => new URL(address).hostname !== LOOPBACK);
+    return { client: new URL(client), monitor: new URL(open ?? monitor) };
   } catch {
     return undefined; // Not written yet, or only half.
   }
