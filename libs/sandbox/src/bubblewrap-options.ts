@@ -21,7 +21,6 @@ export const MADE_FILES: readonly { readonly path: string; readonly text: string
 /** File descriptors handed to bubblewrap; the made files follow `firstFile`. */
 export interface DescriptorPlan {
   readonly status: number;
-  readonly block: number;
   readonly firstFile: number;
 }
 
@@ -36,7 +35,7 @@ export function bubblewrapOptions(spec: RunSpec, fds: DescriptorPlan, disableUse
     ...['--unshare-all', '--unshare-user', '--uid', '1000', '--gid', '1000', '--cap-drop', 'ALL'],
     ...(disableUserns ? ['--disable-userns'] : []),
     ...['--new-session', '--die-with-parent', '--hostname', 'gate', '--clearenv'],
-    ...['--json-status-fd', String(fds.status), '--block-fd', String(fds.block)],
+    ...['--json-status-fd', String(fds.status)],
     ...['--ro-bind', '/usr', '/usr', ...systemLinks()],
     ...SYSTEM_FILES.filter((path) => existsSync(path)).flatMap((path) => ['--ro-bind', path, path]),
     ...MADE_FILES.flatMap(({ path }, index) => ['--perms', '0444', '--file', String(fds.firstFile + index), path]),

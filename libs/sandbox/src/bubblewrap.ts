@@ -1,17 +1,15 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import type { Readable, Writable } from 'node:stream';
 import { bubblewrapOptions, MADE_FILES } from './bubblewrap-options.js';
 import { ControlGroup, type GroupRoot } from './control-group.js';
 import { inheritedDescriptors } from './inherited-descriptors.js';
+import { FDS, MonitoredRun } from './monitored-run.js';
 import { mountFault } from './mount-check.js';
 import { assertRunSpec } from './run-spec-check.js';
 import type { Fault, RunResult, RunSpec, Sandbox } from './sandbox.js';
 import { startFault } from './start-fault.js';
 import { supervise, type Ended } from './supervise.js';
 
-const FDS = { status: 3, block: 4, args: 5, firstFile: 6 };
-const MONITOR_GRACE_MS = 2_000;
 const SIGKILL_EXIT = 128 + 9;
 
 /** What this machine offers; found once by `openSandbox`. */
@@ -22,12 +20,6 @@ export interface BubblewrapMeans {
   readonly groupRoot: GroupRoot | null;
   readonly disableUserns: boolean;
   readonly isolation: string;
-}
-
-/** Facts bubblewrap reports over its status descriptor, out of the payload's reach. */
-interface Status {
-  childPid: number | null;
-  payloadExit: number | null;
 }
 
 /** Each run gets fresh namespaces and a fresh control group; when `run` answers, no process and no group of it is left. */
@@ -71,28 +63,24 @@ export class BubblewrapSandbox implements Sandbox {
   ): Promise<Partial<RunResult> & Pick<RunResult, 'outcome'>> {
     const [command, args] = this.commandLine(spec);
     const child = spawnSealed(command, args);
-    const status: Status = { childPid: null, payloadExit: null };
+    const run = new MonitoredRun(child, group);
+    const ended = supervise(child, spec, () => run.kill());
     let joinFault: Fault | undefined;
-    const kill = () => killRun(child, status);
-    const ended = supervise(child, spec, kill);
     if (child.pid !== undefined) {
-      readStatus(child, status, async (pid) => {
-        try {
-          await group?.add(pid);
-          writeTo(child, FDS.block, '1');
-        } catch (error) {
-          // Without its limits the payload must not start: the block descriptor stays silent and the run is killed.
+      // bubblewrap waits for its options, so it joins the group before it forks anything: no process of the run is ever outside.
+      try {
+        await group?.add(child.pid);
+        run.release(bubblewrapOptions(spec, FDS, this.means.disableUserns));
+      } catch (error) {
+        // Gone already: it failed by itself, and its own message says why.
+        if ((error as NodeJS.ErrnoException).code !== 'ESRCH')
           joinFault = { kind: 'infra', what: `the run could not join its control group: ${String(error)}` };
-          kill();
-        }
-      });
-      const options = bubblewrapOptions(spec, FDS, this.means.disableUserns);
-      writeTo(child, FDS.args, options.map((option) => `${option}\0`).join(''));
-      MADE_FILES.forEach((file, index) => writeTo(child, FDS.firstFile + index, file.text));
+        run.kill();
+      }
     }
     const end = await ended;
     const oomKills = (await group?.oomKills()) ?? 0;
-    return judge(end, status, oomKills, joinFault, spec.argv[0] ?? '');
+    return judge(end, run.payloadExit, oomKills, joinFault, spec.argv[0] ?? '');
   }
 
   private commandLine(spec: RunSpec): [string, string[]] {
@@ -124,12 +112,18 @@ function spawnSealed(command: string, args: string[]): ChildProcess {
   }
 }
 
-function judge(end: Ended, status: Status, oomKills: number, joinFault: Fault | undefined, program: string) {
+function judge(
+  end: Ended,
+  payloadExit: number | null,
+  oomKills: number,
+  joinFault: Fault | undefined,
+  program: string,
+) {
   const { stdout, stderr, truncated } = end;
-  const payloadRan = status.payloadExit !== null;
+  const payloadRan = payloadExit !== null;
   const seen = { payloadRan, stdout, stderr, truncated, oomKills, exitCode: null, signal: null };
-  if (joinFault !== undefined) return { ...seen, outcome: 'not-started' as const, fault: joinFault };
   if (end.stop !== null) return { ...seen, outcome: end.stop };
+  if (joinFault !== undefined) return { ...seen, outcome: 'not-started' as const, fault: joinFault };
   if (end.spawnError !== undefined) {
     const what = `bubblewrap could not be started: ${end.spawnError.message}`;
     return { ...seen, outcome: 'not-started' as const, fault: { kind: 'infra', what } satisfies Fault };
@@ -139,61 +133,11 @@ function judge(end: Ended, status: Status, oomKills: number, joinFault: Fault | 
     const what = `bubblewrap was killed by ${end.signal} from outside`;
     return { ...seen, outcome: 'not-started' as const, fault: { kind: 'unknown', what } satisfies Fault };
   }
-  const exitCode = status.payloadExit;
+  const exitCode = payloadExit;
   if (oomKills > 0) return { ...seen, exitCode, outcome: 'oom' as const };
   if (exitCode !== SIGKILL_EXIT) return { ...seen, exitCode, outcome: 'exited' as const };
   const what = 'killed with SIGKILL (or exit 137), not by a limit of this sandbox that can be observed';
   return { ...seen, exitCode, outcome: 'exited' as const, fault: { kind: 'unknown', what } satisfies Fault };
-}
-
-/** Calls `onChild` once with the process id, on this machine, of the sandbox's first process. */
-function readStatus(child: ChildProcess, status: Status, onChild: (pid: number) => Promise<void>): void {
-  let text = '';
-  const stream = child.stdio[FDS.status] as Readable;
-  stream.on('error', () => undefined);
-  stream.on('data', (chunk: Buffer) => {
-    text += chunk.toString('latin1');
-    const pid = /"child-pid": (\d+)/.exec(text)?.[1];
-    const exit = /"exit-code": (\d+)/.exec(text)?.[1];
-    if (exit !== undefined) status.payloadExit = Number(exit);
-    if (pid !== undefined && status.childPid === null) {
-      status.childPid = Number(pid);
-      void onChild(status.childPid);
-    }
-  });
-}
-
-function writeTo(child: ChildProcess, fd: number, text: string): void {
-  const stream = child.stdio[fd] as Writable;
-  stream.on('error', () => undefined);
-  stream.end(text);
-}
-
-/**
- * Kills the first process of the pid namespace, and with it, by the kernel, everything in the namespace. The monitor outside is left
- * alive for a moment, so that it can still report whether the payload had started.
- */
-function killRun(child: ChildProcess, status: Status): void {
-  const killMonitor = () => {
-    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
-  };
-  if (status.childPid === null || !isChildOf(status.childPid, child.pid)) {
-    killMonitor();
-    return;
-  }
-  process.kill(status.childPid, 'SIGKILL');
-  const timer = setTimeout(killMonitor, MONITOR_GRACE_MS);
-  child.once('exit', () => clearTimeout(timer));
-}
-
-/** Guards against a recycled process id: only a child of the monitor may be killed. */
-function isChildOf(pid: number, parent: number | undefined): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === parent;
-  } catch {
-    return false;
-  }
 }
 
 function runningTasks(): number {

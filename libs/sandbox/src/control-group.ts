@@ -123,6 +123,11 @@ export class ControlGroup {
     return Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0);
   }
 
+  /** Kills every process of the group. */
+  async killMembers(): Promise<void> {
+    for (const dir of this.dirs()) await killMembers(dir);
+  }
+
   /** Kills what is left in the group and removes it. A group that resists is left to the sweep of a later start. */
   async remove(): Promise<void> {
     const deadline = Date.now() + REMOVAL_WAIT_MS;
