@@ -11,5 +11,14 @@ export {
 } from './complete.js';
 export { checkEndpoint, type Endpoint, type EndpointCheck } from './endpoint.js';
 export { MODEL_FAILURES, type Fault, type ModelFailureCode } from './failure.js';
+export { probeHealth, type Health } from './health.js';
 export { isLocalAddress } from './local-address.js';
+export {
+  completeWithRetry,
+  DEFAULT_RETRY_POLICY,
+  type Attempt,
+  type RetriedCompletion,
+  type RetryClock,
+  type RetryPolicy,
+} from './retry.js';
 export { SseParser, type SseItem } from './sse.js';
