@@ -87,11 +87,15 @@ export class LedgerClient {
     };
   }
 
-  /** Every event of a stream, in order. Empty for a stream that does not exist. @throws UnreadableHistory */
-  async readStream(streamId: string, signal?: AbortSignal): Promise<{ events: RecordedEvent[]; traceparent?: string }> {
+  /** The events of a stream from a version on, in order. Empty for a stream that does not exist. @throws UnreadableHistory */
+  async readStream(
+    streamId: string,
+    signal?: AbortSignal,
+    firstVersion = 1,
+  ): Promise<{ events: RecordedEvent[]; traceparent?: string }> {
     const events: RecordedEvent[] = [];
     let traceparent: string | undefined;
-    let fromVersion: number | undefined = 1;
+    let fromVersion: number | undefined = firstVersion;
     while (fromVersion !== undefined) {
       const page = (await this.patiently(
         'read',
