@@ -1,7 +1,8 @@
 import type { Pool } from 'pg';
 import type { AppendBatch, AppendResult, TaskStream } from './append-batch.js';
 import { encodeBatch } from './encode-batch.js';
-import { OperationalError, toOperationalError } from './errors.js';
+import { auditLog, type AuditReport } from './audit.js';
+import { OperationalError } from './errors.js';
 import { GroupAppend } from './group-append.js';
 import { checkedInteger, checkedName } from './json-text.js';
 import { Leases, type LogEventTypes } from './leases.js';
@@ -13,6 +14,8 @@ import {
   type RecordedEvent,
   type StreamEvent,
 } from './recorded-event.js';
+import { queryRows } from './session.js';
+import { Timers } from './timers.js';
 import { Wakeup } from './wakeup.js';
 
 /** The last position of the log and the chain up to it. A new epoch means that positions of the old one mean nothing any more. */
@@ -48,6 +51,7 @@ const pollMs = 20;
 export class EventLog {
   readonly pool: Pool;
   readonly leases: Leases;
+  readonly timers: Timers;
   private readonly group: GroupAppend;
   private readonly taskStream: TaskStream;
   private readonly sequenced = new Wakeup();
@@ -58,7 +62,9 @@ export class EventLog {
     this.taskStream = options.taskStream ?? ((taskId) => ({ streamId: `task-${taskId}`, category: 'task' }));
     this.appended = options.onAppended ?? (() => {});
     this.group = new GroupAppend(options.pool);
-    this.leases = new Leases(options.pool, options.eventTypes ?? defaultEventTypes, this.appended);
+    const types = options.eventTypes ?? defaultEventTypes;
+    this.leases = new Leases(options.pool, types, this.appended);
+    this.timers = new Timers(options.pool, types, this.appended);
   }
 
   /**
@@ -168,9 +174,9 @@ export class EventLog {
     return { count: row.o_count, pos: Number(row.o_pos) };
   }
 
-  /** Resolves when this process sequenced something, after `ms`, or when `signal` fires. For loops that read behind the head. */
-  whenSequenced(ms: number, signal?: AbortSignal): Promise<void> {
-    return this.sequenced.sleep(this.sequenced.mark(), ms, signal);
+  /** Recomputes the whole log, see auditLog. */
+  audit(): Promise<AuditReport> {
+    return auditLog(this.pool);
   }
 
   /** Takes no more appends and resolves when those already taken are settled. */
@@ -178,11 +184,7 @@ export class EventLog {
     return this.group.close();
   }
 
-  private async rows<T extends object>(text: string, values: unknown[]): Promise<T[]> {
-    try {
-      return (await this.pool.query<T>(text, values)).rows;
-    } catch (error) {
-      throw toOperationalError(error, 'reading the event log');
-    }
+  private rows<T extends object>(text: string, values: unknown[]): Promise<T[]> {
+    return queryRows<T>(this.pool, text, values);
   }
 }

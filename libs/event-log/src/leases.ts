@@ -1,7 +1,6 @@
 import type { Pool } from 'pg';
-import { setTimeout as delay } from 'node:timers/promises';
-import { errorCode, toOperationalError } from './errors.js';
 import { checkedInteger, checkedName, jsonText } from './json-text.js';
+import { queryRows } from './session.js';
 
 const maxTtlMs = 24 * 3_600_000;
 
@@ -76,13 +75,8 @@ export interface OpenStep {
   openForMs: number;
 }
 
-export interface FiredTimer {
-  timerId: string;
-  streamId: string;
-}
-
 /**
- * Exclusive, expiring rights to the steps of tasks, and the timers of streams; both judged by the clock of Postgres alone.
+ * Exclusive, expiring rights to the steps of tasks, judged by the clock of Postgres alone.
  * A lease stays good until a sweep or another claim ends it, even past its expiry: what counts is the row, which the append's fence
  * reads under a lock.
  */
@@ -148,16 +142,6 @@ export class Leases {
     return rows.map((row) => ({ taskId: row.task_id, step: row.step, epoch: Number(row.epoch), holder: row.holder }));
   }
 
-  /** Fires up to `limit` due timers, each exactly once as an event of its stream; returns them. */
-  async fireTimers(limit = 100): Promise<FiredTimer[]> {
-    const rows = await this.rows<{ timer_id: string; stream_id: string }>('SELECT * FROM es.fire_timers($1, $2)', [
-      checkedInteger(limit, 'limit', 1, 10_000),
-      this.types.timerFired,
-    ]);
-    if (rows.length > 0) this.onRecorded();
-    return rows.map((row) => ({ timerId: row.timer_id, streamId: row.stream_id }));
-  }
-
   /** Steps that have been open without a holder for at least `olderThanMs`, longest first; empty when none is. */
   async openStepsWithoutLease(options: { olderThanMs: number; limit: number }): Promise<OpenStep[]> {
     const rows = await this.rows<{ task_id: string; step: string; epoch: string; open_ms: string }>(
@@ -184,15 +168,7 @@ export class Leases {
     return row.result;
   }
 
-  private async rows<T extends object>(text: string, values: unknown[]): Promise<T[]> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return (await this.pool.query<T>(text, values)).rows;
-      } catch (error) {
-        const rolledBack = errorCode(error) === '40P01' || errorCode(error) === '40001';
-        if (!rolledBack || attempt >= 4) throw toOperationalError(error, text);
-        await delay(Math.random() * 5 * attempt);
-      }
-    }
+  private rows<T extends object>(text: string, values: unknown[]): Promise<T[]> {
+    return queryRows<T>(this.pool, text, values);
   }
 }
