@@ -201,7 +201,10 @@ describe('dead letters', () => {
       });
       mended = true;
       await retryDead(ledger, entries[0]?.deadSeq ?? 0);
-      await eventually('handled again', async () => seen.length === 2 && (await pending(ledger, 'coder-redo', 'REDO')) === 0);
+      await eventually(
+        'handled again',
+        async () => seen.length === 2 && (await pending(ledger, 'coder-redo', 'REDO')) === 0,
+      );
       expect(seen[1]).toMatchObject({ subject: 'log.task.coding-requested.t1', stream: 'LOG', streamSequence: 1 });
       expect([...(seen[1]?.data ?? [])]).toEqual([...body]);
       expect(seen[1]?.headers.get('ce-id')).toBe('e1');

@@ -7,14 +7,14 @@ import { describeError } from './errors.js';
 /** One existence of a durable: deleting and recreating it, or wiping the store, makes another. */
 export interface Binding {
   readonly consumer: Consumer;
-  /** The server's creation stamp, which tells one existence from the next. */
-  readonly createdAt: string;
+  /** Tells one existence from the next. */
+  readonly existence: string;
   readonly ackWaitMs: number;
 }
 
 /** What a consumer's hold on its durable is; for health and metrics. */
 export type BindingState =
-  { readonly state: 'bound'; readonly createdAt: string } | { readonly state: 'unbound'; readonly reason: string };
+  { readonly state: 'bound'; readonly existence: string } | { readonly state: 'unbound'; readonly reason: string };
 
 export interface PullSessionOptions {
   readonly bus: Bus;
@@ -57,7 +57,7 @@ export class PullSession {
   }
 
   isBoundTo(binding: Binding): boolean {
-    return this.current?.createdAt === binding.createdAt;
+    return this.current?.existence === binding.existence;
   }
 
   /** The next message with the binding it came through; undefined once the session is closed. Never throws. */
@@ -140,7 +140,7 @@ export class PullSession {
       try {
         const binding = bus.connected ? await Promise.race([this.look(), failOn(signal)]) : await failOn(signal);
         this.current = binding;
-        onBinding({ state: 'bound', createdAt: binding.createdAt });
+        onBinding({ state: 'bound', existence: binding.existence });
         this.settleParked();
         return;
       } catch (error) {
@@ -159,7 +159,9 @@ export class PullSession {
     const { bus, stream, durable } = this.options;
     const info = await bus.jsm.consumers.info(stream, durable);
     const consumer = bus.js.consumers.getConsumerFromInfo(info);
-    return { consumer, createdAt: info.created, ackWaitMs: millis(info.config.ack_wait ?? 30e9) };
+    // The server's own creation stamp shifts by microseconds when it restarts, so it is only the second choice.
+    const existence = info.config.description ?? info.created;
+    return { consumer, existence, ackWaitMs: millis(info.config.ack_wait ?? 30e9) };
   }
 
   private settleParked(): void {
