@@ -1,4 +1,4 @@
-import { JetStreamApiError, type StoredMsg } from '@nats-io/jetstream';
+import { JetStreamApiError, type NextMsgRequest, type SeqMsgRequest, type StoredMsg } from '@nats-io/jetstream';
 import type { Bus } from './connection.js';
 import { REDO_HEADERS } from './consume-service.js';
 import { originalBody, parseDeadLetter, type DeadLetter } from './dead-letter.js';
@@ -31,7 +31,9 @@ export async function listDead(bus: Bus, options: { fromSeq?: number; limit?: nu
   const entries: DeadEntry[] = [];
   let seq = Math.max(options.fromSeq ?? 1, state.first_seq, 1);
   while (seq <= state.last_seq && entries.length < limit) {
-    const stored = await bus.jsm.streams.getMessage('DEAD', { seq, next_by_subj: 'plumb.dead.>' });
+    // Servers take this since 2.9; the client's type of the query forgets it.
+    const next: SeqMsgRequest & NextMsgRequest = { seq, next_by_subj: 'plumb.dead.>' };
+    const stored = await bus.jsm.streams.getMessage('DEAD', next);
     if (!stored) {
       seq = state.last_seq + 1;
       break;

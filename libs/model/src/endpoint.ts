@@ -1,5 +1,5 @@
-import { lookup as dnsLookup, type LookupAddress } from 'node:dns';
-import { lookup as dnsLookupAll } from 'node:dns/promises';
+import { lookup as systemLookup, type LookupAddress, type LookupAllOptions } from 'node:dns';
+import { lookup as systemLookupAll } from 'node:dns/promises';
 import { isIP, type LookupFunction } from 'node:net';
 import { isLocalAddress } from './local-address.js';
 
@@ -96,13 +96,20 @@ export class ForeignAddressError extends Error {
   override readonly name = 'ForeignAddressError';
 }
 
+/** Resolves a name to all its addresses, as `dns.lookup` does with `all`. */
+export type LookupAll = (
+  hostname: string,
+  options: LookupAllOptions,
+  callback: (error: Error | null, addresses: LookupAddress[]) => void,
+) => void;
+
 /**
  * A resolver for one connection that fails with {@link ForeignAddressError} when any address of the name is foreign. The
  * addresses judged are the addresses connected to, so a name cannot change between check and use.
  */
-export function guardedLookup(allowed: boolean): LookupFunction {
+export function guardedLookup(allowed: boolean, lookup: LookupAll = systemLookup): LookupFunction {
   return (hostname, options, callback) => {
-    dnsLookup(hostname, { ...options, all: true }, (error, addresses) => {
+    lookup(hostname, { ...options, all: true }, (error, addresses) => {
       if (error) return callback(error, '', 0);
       const foreign = allowed ? undefined : addresses.find(({ address }) => !isLocalAddress(address));
       if (foreign !== undefined) return callback(new ForeignAddressError(notLocal(hostname, foreign.address)), '', 0);
@@ -136,6 +143,6 @@ function notLocal(host: string, address: string): string {
 }
 
 async function resolveAll(host: string): Promise<readonly string[]> {
-  const found = await dnsLookupAll(host, { all: true });
+  const found = await systemLookupAll(host, { all: true });
   return found.map(({ address }) => address);
 }

@@ -1,5 +1,6 @@
 import http from 'node:http';
 import https from 'node:https';
+import type { Socket } from 'node:net';
 import type { Bytes } from './complete.js';
 import { endpointUrls, guardedLookup, type Endpoint } from './endpoint.js';
 
@@ -28,9 +29,10 @@ export function probeHealth(
       signal: AbortSignal.any(signals),
       ...(endpoint.apiKey !== undefined && { headers: { authorization: `Bearer ${endpoint.apiKey}` } }),
     });
+    let connected: Socket | undefined;
+    exchange.on('socket', (socket) => socket.once('connect', () => (connected = socket)));
     const settle = (state: Health['state']): void => {
-      const { socket } = exchange;
-      resolve({ state, bytes: { sent: socket?.bytesWritten ?? 0, received: socket?.bytesRead ?? 0 } });
+      resolve({ state, bytes: { sent: connected?.bytesWritten ?? 0, received: connected?.bytesRead ?? 0 } });
       exchange.destroy();
     };
     exchange.on('response', ({ statusCode }) =>

@@ -2,7 +2,7 @@ import http from 'node:http';
 import https from 'node:https';
 import type { Socket } from 'node:net';
 import { AnswerAssembler } from './assembler.js';
-import type { Completion, CompletionRequest } from './complete.js';
+import type { Bytes, Completion, CompletionRequest } from './complete.js';
 import { endpointUrls, ForeignAddressError, guardedLookup } from './endpoint.js';
 import { classifyStatus, excerpt, type Failure } from './failure.js';
 import { SseParser, type SseItem } from './sse.js';
@@ -185,6 +185,7 @@ export class Turn {
     if (reading.deltas.length > 0) this.#onDelta();
     else if (reading.progressed) this.#silence?.feed();
     for (const delta of reading.deltas) this.#request.onDelta?.(delta);
+    if (this.#settled) return;
     if (!finished && this.#assembler.finishReason !== undefined) this.#onFinish(this.#assembler.finishReason);
     if (this.#assembler.finishReason !== undefined && this.#assembler.hasUsage) this.#complete();
   }
@@ -313,8 +314,10 @@ export class Turn {
     return apiKey === undefined ? text : text.replaceAll(apiKey, '[api key]');
   }
 
-  #bytes(): { sent: number; received: number } {
-    return { sent: this.#socket?.bytesWritten ?? 0, received: this.#socket?.bytesRead ?? 0 };
+  #bytes(): Bytes {
+    // Before there is a connection the socket already counts what waits to be written.
+    if (!this.#connected || this.#socket === undefined) return { sent: 0, received: 0 };
+    return { sent: this.#socket.bytesWritten, received: this.#socket.bytesRead };
   }
 }
 

@@ -11,10 +11,12 @@ export const PATTERN_FLAGS = 'mu';
 
 const pattern = z.string().refine((text) => groups(text) >= 0, { error: 'is not a valid regular expression' });
 const capturing = pattern.refine((text) => groups(text) === 1, { error: 'must have exactly one capturing group' });
-const captureName = z
-  .string()
-  .regex(/^[a-z][A-Za-z0-9]*$/)
-  .refine((name) => name !== 'item', { error: 'item is reserved' });
+const captures = z
+  .record(z.string(), capturing)
+  .refine((found) => Object.keys(found).every((name) => /^[a-z][A-Za-z0-9]*$/.test(name) && name !== 'item'), {
+    error: 'names must be letters and digits, beginning with a small letter; item is reserved',
+  })
+  .default({});
 const scriptedModel = z.string().startsWith(SCRIPTED_PREFIX);
 const count = z.number().int().nonnegative();
 const durationMs = z.number().int().min(0).max(3_600_000);
@@ -71,9 +73,9 @@ const turn = z.strictObject({
     .refine((when) => Object.keys(when).length > 0, { error: 'must hold a condition' })
     .optional(),
   /** The group of the first match in the text of all messages. */
-  capture: z.record(captureName, capturing).default({}),
+  capture: captures,
   /** The group of every match, without repetitions, in order; `${name}` joins them with ", ". */
-  captureAll: z.record(captureName, capturing).default({}),
+  captureAll: captures,
   reply: z.strictObject({
     reasoning: z.string().optional(),
     /** An object or list is rendered and sent as its JSON text. */
@@ -107,7 +109,7 @@ export const scenarioSchema = z
   .superRefine((scenario, context) => {
     for (const [at, { reply, capture, captureAll }] of scenario.turns.entries()) {
       for (const name of templateNames(reply)) {
-        if (name in capture || name in captureAll) continue;
+        if (Object.hasOwn(capture, name) || Object.hasOwn(captureAll, name)) continue;
         const message = `uses \${${name}}, which this turn does not capture; write $\${ for a literal \${`;
         context.addIssue({ code: 'custom', path: ['turns', at, 'reply'], message });
       }

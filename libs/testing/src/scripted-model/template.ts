@@ -37,7 +37,7 @@ export function render(value: unknown, captured: Captured): unknown {
 export function renderText(text: string, captured: Captured): string {
   return text.replace(TEMPLATE, (literal, name: string | undefined) => {
     if (name === undefined) return '${';
-    const value = captured[name];
+    const value = Object.hasOwn(captured, name) ? captured[name] : undefined;
     if (value === undefined) throw new Error(`template ${literal} has no value`);
     return typeof value === 'string' ? value : value.join(', ');
   });
