@@ -5,6 +5,9 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ArtifactRef } from '@plumbline/domain';
 
+/** Where an upload says what its bytes are. */
+export const mediaTypeHeader = 'x-plumbline-media-type';
+
 /** Evidence could not be stored or read. */
 export class ArtifactError extends Error {
   override readonly name = 'ArtifactError';
@@ -82,7 +85,12 @@ export class ArtifactClient {
     mediaType: string,
     signal?: AbortSignal,
   ): Promise<ArtifactRef> {
-    const headers = { authorization: `Bearer ${this.token}`, 'content-type': mediaType };
+    // The type travels apart, so that no parser on the way takes the body for something to read.
+    const headers = {
+      authorization: `Bearer ${this.token}`,
+      'content-type': 'application/octet-stream',
+      [mediaTypeHeader]: mediaType,
+    };
     const response = await this.call(
       `/artifacts/${digest}`,
       { method: 'PUT', body: body(), headers, duplex: 'half' } as RequestInit,

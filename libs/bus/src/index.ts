@@ -51,7 +51,7 @@ export {
   type StreamSpec,
 } from './topology.js';
 export { contextFromTraceparent, extractTrace, injectTrace, traceparentOf, withSpan } from './trace.js';
-export { ArtifactClient, ArtifactError } from './artifact-client.js';
+export { ArtifactClient, ArtifactError, mediaTypeHeader } from './artifact-client.js';
 export { commandId } from './command-id.js';
 export { LedgerClient, LedgerRefusal, UnreadableHistory, type TaskHistory } from './ledger-client.js';
 export {

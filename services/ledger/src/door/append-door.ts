@@ -14,7 +14,15 @@ import type { AppendBatch, AppendResult, EventLog, NewEvent } from '@plumbline/e
 
 /** Why the door did not take a request. Nothing was recorded. */
 export interface DoorRefusal {
-  code: 'invalid-request' | 'unknown-event-type' | 'not-your-event' | 'not-your-stream' | 'invalid-event' | 'event-too-large' | 'lease-required' | 'not-your-part';
+  code:
+    | 'invalid-request'
+    | 'unknown-event-type'
+    | 'not-your-event'
+    | 'not-your-stream'
+    | 'invalid-event'
+    | 'event-too-large'
+    | 'lease-required'
+    | 'not-your-part';
   message: string;
   details?: unknown;
 }
@@ -30,7 +38,10 @@ const eventBytesMax = 262_144;
 export class AppendDoor {
   constructor(
     private readonly log: EventLog,
-    private readonly hooks: { onAppended: (service: ServiceName, types: readonly string[]) => void; onStale: (service: ServiceName) => void },
+    private readonly hooks: {
+      onAppended: (service: ServiceName, types: readonly string[]) => void;
+      onStale: (service: ServiceName) => void;
+    },
   ) {}
 
   async append(service: ServiceName, body: unknown): Promise<DoorAnswer> {
@@ -38,10 +49,18 @@ export class AppendDoor {
     if (!parsed.success) {
       const problems = problemsOf(parsed.error, body);
       const first = problems[0];
-      return refuse('invalid-request', `append refused: ${first?.field}: got ${first?.value}, expected ${first?.expected}`, problems);
+      return refuse(
+        'invalid-request',
+        `append refused: ${first?.field}: got ${first?.value}, expected ${first?.expected}`,
+        problems,
+      );
     }
     const request = parsed.data;
-    const refusal = partRefusal(service, request) ?? request.streams.flatMap((stream) => stream.events.map((event) => eventRefusal(service, request, stream.streamId, event))).find((found) => found !== undefined);
+    const refusal =
+      partRefusal(service, request) ??
+      request.streams
+        .flatMap((stream) => stream.events.map((event) => eventRefusal(service, request, stream.streamId, event)))
+        .find((found) => found !== undefined);
     if (refusal !== undefined) return { ok: false, refusal };
     const types = request.streams.flatMap((stream) => stream.events.map((event) => event.type));
     const result = await this.log.append(batchOf(service, request));
@@ -51,7 +70,12 @@ export class AppendDoor {
   }
 
   /** A late result is refused and leaves a trace in the history of its task; it changes nothing else. */
-  private async recordStale(service: ServiceName, request: AppendRequest, result: AppendResult & { outcome: 'fenced' }, types: string[]): Promise<void> {
+  private async recordStale(
+    service: ServiceName,
+    request: AppendRequest,
+    result: AppendResult & { outcome: 'fenced' },
+    types: string[],
+  ): Promise<void> {
     this.hooks.onStale(service);
     // A step nobody ever opened is no stale result but nonsense: it gets no entry in a history.
     if (result.current === null || request.fence === undefined) return;
@@ -61,12 +85,22 @@ export class AppendDoor {
     const meta = metaOf('ledger', request);
     await this.log.append({
       commandId: commandId('result-refused', request.commandId),
-      streams: [{ streamId: taskStream(taskId), category: 'task', events: [{ type: 'lease.result-refused', schemaVersion: 1, data, meta }] }],
+      streams: [
+        {
+          streamId: taskStream(taskId),
+          category: 'task',
+          events: [{ type: 'lease.result-refused', schemaVersion: 1, data, meta }],
+        },
+      ],
     });
   }
 }
 
-const refuse = (code: DoorRefusal['code'], message: string, details?: unknown): { ok: false; refusal: DoorRefusal } => ({
+const refuse = (
+  code: DoorRefusal['code'],
+  message: string,
+  details?: unknown,
+): { ok: false; refusal: DoorRefusal } => ({
   ok: false,
   refusal: { code, message, ...(details === undefined ? {} : { details }) },
 });
@@ -74,38 +108,75 @@ const refuse = (code: DoorRefusal['code'], message: string, details?: unknown): 
 /** What only the scheduler may do, because it alone decides. */
 function partRefusal(service: ServiceName, request: AppendRequest): DoorRefusal | undefined {
   if (service === 'scheduler') return undefined;
-  const decides = request.steps !== undefined || request.timers !== undefined || (service !== 'node-agent' && request.streams.some((stream) => stream.expectedVersion !== undefined));
+  const decides =
+    request.steps !== undefined ||
+    request.timers !== undefined ||
+    (service !== 'node-agent' && request.streams.some((stream) => stream.expectedVersion !== undefined));
   if (!decides) return undefined;
-  return { code: 'not-your-part', message: `${service} may only state facts; steps, timers and expected versions are the scheduler's` };
+  return {
+    code: 'not-your-part',
+    message: `${service} may only state facts; steps, timers and expected versions are the scheduler's`,
+  };
 }
 
-function eventRefusal(service: ServiceName, request: AppendRequest, streamId: string, event: { type: string; data?: unknown }): DoorRefusal | undefined {
+function eventRefusal(
+  service: ServiceName,
+  request: AppendRequest,
+  streamId: string,
+  event: { type: string; data?: unknown },
+): DoorRefusal | undefined {
   const { type } = event;
-  if (!isEventType(type)) return { code: 'unknown-event-type', message: `there is no event type ${JSON.stringify(type)}; update the ledger or the caller` };
+  if (!isEventType(type))
+    return {
+      code: 'unknown-event-type',
+      message: `there is no event type ${JSON.stringify(type)}; update the ledger or the caller`,
+    };
   const entry = eventCatalogue[type];
-  if (entry.owner !== service) return { code: 'not-your-event', message: `${type} is appended by ${entry.owner} alone, not by ${service}` };
+  if (entry.owner !== service)
+    return { code: 'not-your-event', message: `${type} is appended by ${entry.owner} alone, not by ${service}` };
   const stream = streamRefusal(type, streamId, event.data);
   if (stream !== undefined) return stream;
   if (entry.fenced && (request.fence === undefined || streamId !== taskStream(request.fence.taskId))) {
-    return { code: 'lease-required', message: `${type} is taken only under a lease of the task it is about; send a fence` };
+    return {
+      code: 'lease-required',
+      message: `${type} is taken only under a lease of the task it is about; send a fence`,
+    };
   }
   if (entry.fenced && (event.data as { step?: unknown } | null)?.step !== request.fence?.step) {
     return { code: 'lease-required', message: `${type} is about another step than the lease it is sent under` };
   }
   const bytes = Buffer.byteLength(JSON.stringify(event.data ?? null));
-  if (bytes > eventBytesMax) return { code: 'event-too-large', message: `${type} has ${bytes} bytes of data; at most ${eventBytesMax} are taken, large things go to artifacts` };
+  if (bytes > eventBytesMax)
+    return {
+      code: 'event-too-large',
+      message: `${type} has ${bytes} bytes of data; at most ${eventBytesMax} are taken, large things go to artifacts`,
+    };
   const parsed = entry.data.safeParse(event.data);
   if (parsed.success) return undefined;
   const problems = problemsOf(parsed.error, event.data);
-  return { code: 'invalid-event', message: `${type}: ${problems[0]?.field}: got ${problems[0]?.value}, expected ${problems[0]?.expected}`, details: problems };
+  return {
+    code: 'invalid-event',
+    message: `${type}: ${problems[0]?.field}: got ${problems[0]?.value}, expected ${problems[0]?.expected}`,
+    details: problems,
+  };
 }
 
 /** Which streams a type belongs into, so that nobody can write into somebody else's history. */
 function streamRefusal(type: EventType, streamId: string, data: unknown): DoorRefusal | undefined {
   const category = type.slice(0, type.indexOf('.'));
-  const expected = category === 'grant' ? 'fleet' : category === 'node' || category === 'model' ? `node-${String((data as { node?: unknown } | null)?.node)}` : 'task-';
+  const expected =
+    category === 'grant'
+      ? 'fleet'
+      : category === 'node' || category === 'model'
+        ? `node-${String((data as { node?: unknown } | null)?.node)}`
+        : 'task-';
   const fits = expected === 'task-' ? streamId.startsWith(expected) : streamId === expected;
-  return fits ? undefined : { code: 'not-your-stream', message: `${type} belongs into ${expected === 'task-' ? "its task's stream" : expected}, not into ${streamId}` };
+  return fits
+    ? undefined
+    : {
+        code: 'not-your-stream',
+        message: `${type} belongs into ${expected === 'task-' ? "its task's stream" : expected}, not into ${streamId}`,
+      };
 }
 
 const metaOf = (actor: ServiceName, request: AppendRequest): Record<string, unknown> => ({
@@ -117,7 +188,15 @@ const metaOf = (actor: ServiceName, request: AppendRequest): Record<string, unkn
 
 function batchOf(service: ServiceName, request: AppendRequest): AppendBatch {
   const meta = metaOf(service, request);
-  const set = request.timers?.set?.map(({ timerId, taskId, kind, dueInMs, step }) => ({ timerId, streamId: taskStream(taskId), category: 'task', kind, dueInMs, data: { step }, meta }));
+  const set = request.timers?.set?.map(({ timerId, taskId, kind, dueInMs, step }) => ({
+    timerId,
+    streamId: taskStream(taskId),
+    category: 'task',
+    kind,
+    dueInMs,
+    data: { step },
+    meta,
+  }));
   const cancelStreams = request.timers?.cancelTask === undefined ? undefined : [taskStream(request.timers.cancelTask)];
   return {
     commandId: request.commandId,
@@ -127,11 +206,36 @@ function batchOf(service: ServiceName, request: AppendRequest): AppendBatch {
       ...(expectedVersion === undefined ? {} : { expectedVersion }),
       events: events.map((event): NewEvent => {
         const { version } = eventCatalogue[event.type as EventType];
-        return { type: event.type, schemaVersion: version, data: event.data, meta, ...(event.occurredAt === undefined ? {} : { occurredAt: event.occurredAt }) };
+        return {
+          type: event.type,
+          schemaVersion: version,
+          data: event.data,
+          meta,
+          ...(event.occurredAt === undefined ? {} : { occurredAt: event.occurredAt }),
+        };
       }),
     })),
-    ...(request.fence === undefined ? {} : { fence: { taskId: request.fence.taskId, step: request.fence.step, epoch: request.fence.epoch, release: request.fence.release ?? false } }),
-    ...(request.steps === undefined ? {} : { steps: { open: request.steps.open ?? [], close: request.steps.close ?? [] } }),
-    ...(request.timers === undefined ? {} : { timers: { set: set ?? [], cancel: request.timers.cancel ?? [], ...(cancelStreams === undefined ? {} : { cancelStreams }) } }),
+    ...(request.fence === undefined
+      ? {}
+      : {
+          fence: {
+            taskId: request.fence.taskId,
+            step: request.fence.step,
+            epoch: request.fence.epoch,
+            release: request.fence.release ?? false,
+          },
+        }),
+    ...(request.steps === undefined
+      ? {}
+      : { steps: { open: request.steps.open ?? [], close: request.steps.close ?? [] } }),
+    ...(request.timers === undefined
+      ? {}
+      : {
+          timers: {
+            set: set ?? [],
+            cancel: request.timers.cancel ?? [],
+            ...(cancelStreams === undefined ? {} : { cancelStreams }),
+          },
+        }),
   };
 }

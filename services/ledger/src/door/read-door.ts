@@ -1,7 +1,8 @@
 import { problemsOf, readRequestSchema, type StreamPage, type WireEvent } from '@plumbline/domain';
 import type { EventLog, StreamEvent } from '@plumbline/event-log';
 
-export type ReadAnswer = { ok: true; value: unknown } | { ok: false; refusal: { code: string; message: string; details?: unknown } };
+export type ReadAnswer =
+  { ok: true; value: unknown } | { ok: false; refusal: { code: string; message: string; details?: unknown } };
 
 /** Bytes of a page of events: well below the smallest message a NATS server takes by default (1 MiB). */
 const pageBytesMax = 600_000;
@@ -16,7 +17,14 @@ export class ReadDoor {
     const parsed = readRequestSchema.safeParse(body);
     if (!parsed.success) {
       const problems = problemsOf(parsed.error, body);
-      return { ok: false, refusal: { code: 'invalid-request', message: `read refused: ${problems[0]?.field}: expected ${problems[0]?.expected}`, details: problems } };
+      return {
+        ok: false,
+        refusal: {
+          code: 'invalid-request',
+          message: `read refused: ${problems[0]?.field}: expected ${problems[0]?.expected}`,
+          details: problems,
+        },
+      };
     }
     const request = parsed.data;
     switch (request.op) {
@@ -25,11 +33,17 @@ export class ReadDoor {
       case 'open-tasks':
         return { ok: true, value: await this.openTasks(request.after) };
       case 'idle-steps': {
-        const steps = await this.log.leases.openStepsWithoutLease({ olderThanMs: request.olderThanMs, limit: tasksPerPage });
+        const steps = await this.log.leases.openStepsWithoutLease({
+          olderThanMs: request.olderThanMs,
+          limit: tasksPerPage,
+        });
         return { ok: true, value: { steps: steps.map(({ taskId, step }) => ({ taskId, step })) } };
       }
       case 'streams': {
-        const { rows } = await this.log.pool.query<{ stream_id: string }>('SELECT stream_id FROM es.stream WHERE category = $1 ORDER BY stream_id', [request.category]);
+        const { rows } = await this.log.pool.query<{ stream_id: string }>(
+          'SELECT stream_id FROM es.stream WHERE category = $1 ORDER BY stream_id',
+          [request.category],
+        );
         return { ok: true, value: { streams: rows.map((row) => row.stream_id) } };
       }
     }
@@ -69,5 +83,14 @@ export class ReadDoor {
 export function wireOf(event: StreamEvent): WireEvent {
   const traceparent = event.meta['traceparent'];
   const { eventId, streamId, version, type, schemaVersion, data } = event;
-  return { eventId, streamId, version, type, schemaVersion, data, at: event.recordedAt, ...(typeof traceparent === 'string' ? { traceparent } : {}) };
+  return {
+    eventId,
+    streamId,
+    version,
+    type,
+    schemaVersion,
+    data,
+    at: event.recordedAt,
+    ...(typeof traceparent === 'string' ? { traceparent } : {}),
+  };
 }

@@ -69,7 +69,10 @@ export class Relay {
       await ensureTopology(jsm, capabilities, { logEpoch: epoch });
       return found.lastSeq + 1;
     }
-    const why = found.outcome === 'missing' ? 'LOG does not exist' : `LOG is foreign: expected ${found.expected}, found ${found.found ?? 'nothing'}`;
+    const why =
+      found.outcome === 'foreign'
+        ? `LOG is foreign: expected ${found.expected}, found ${found.found ?? 'nothing'}`
+        : 'LOG does not exist';
     if (pos > 0 || found.outcome === 'foreign') this.options.onRebuild(why);
     const options = { logEpoch: epoch, logStartSeq: await this.firstOpenPosition() };
     const { nextPos } = await recreateLog(jsm, capabilities, options);
@@ -106,7 +109,10 @@ export class Relay {
         if (state.lastSeq + 1 !== next) return;
         continue;
       }
-      const outcomes = await publishLog(this.bus, events.map((event) => logMessage(epoch, event)));
+      const outcomes = await publishLog(
+        this.bus,
+        events.map((event) => logMessage(epoch, event)),
+      );
       const stored = outcomes.filter((entry) => entry.outcome === 'published' || entry.outcome === 'duplicate');
       next += stored.length;
       if (stored.length > 0) this.options.onPublished(stored.length, next - 1);
