@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
   existsSync,
@@ -163,7 +164,11 @@ describe('takeSnapshot', () => {
     await expect(take('https://127.0.0.1:9/p')).rejects.toMatchObject({ code: 'UNREACHABLE', retry: 'later' });
     await expect(take(`ext::sh -c "touch ${root}/ran"`)).rejects.toMatchObject({ name: 'GitError' });
     expect(existsSync(join(root, 'ran'))).toBe(false);
-    await expect(take(origin, 'main', 100)).rejects.toMatchObject({ code: 'TOO_LARGE' });
+    commit(origin, { big: randomBytes(200_000).toString('hex') });
+    for (const maxBytes of [60_000, 120_000])
+      await expect(take(origin, 'main', maxBytes)).rejects.toMatchObject({ code: 'TOO_LARGE' });
+    for (const maxBytes of [60_000, 120_000])
+      await expect(take(origin, 'main~0', maxBytes)).rejects.toMatchObject({ code: 'TOO_LARGE' });
     expect(readdirSync(join(root, 's'))).toEqual([]);
   });
 });
