@@ -117,7 +117,7 @@ describe('append', () => {
   it('gives a neighbour its result when another batch makes the database fail', async () => {
     const deep = batch('deep');
     let nest: unknown = 1;
-    for (let depth = 0; depth < 7_000; depth++) nest = [nest];
+    for (let depth = 0; depth < 2_500; depth++) nest = [nest];
     (deep.streams[0]?.events[0] as { data: unknown }).data = nest;
     await db.admin.query(`ALTER DATABASE ${db.name} SET max_stack_depth = '100kB'`);
     const fresh = new EventLog({ pool: db.ledger });
@@ -227,6 +227,29 @@ describe('a command', () => {
       duplicate: true,
       streams: [{ streamId: 's', firstVersion: 1, lastVersion: 2 }],
     });
+  });
+
+  it('killed in mid-append reports an unknown outcome, and one record remains after the retry', async () => {
+    recorded(await log.append(batch('s', 1, 0)));
+    const one = batch('s', 2, 1);
+    const blocker = await db.admin.connect();
+    await blocker.query('BEGIN');
+    await blocker.query(`SELECT 1 FROM es.stream WHERE stream_id = 's' FOR UPDATE`);
+    const running = log.append(one);
+    let killed = 0;
+    while (killed === 0) {
+      const result = await blocker.query(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'`,
+        [db.name],
+      );
+      killed = result.rowCount ?? 0;
+    }
+    await expect(running).rejects.toMatchObject({ name: 'OperationalError', retry: 'later' });
+    await blocker.query('ROLLBACK');
+    blocker.release();
+    expect(recorded(await log.append(one)).duplicate).toBe(false);
+    expect(recorded(await log.append(one)).duplicate).toBe(true);
+    expect((await counts())['events']).toBe(3);
   });
 
   it('leaves exactly one record when its connection is killed and it is sent again until it is answered', async () => {

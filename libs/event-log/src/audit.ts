@@ -150,12 +150,13 @@ async function auditStreams(client: PoolClient, headPosition: number): Promise<A
   };
   let last: { stream: string; version: number; pos: number | null; declared: number | null } | undefined;
   const finish = (): void => {
-    if (last !== undefined && last.declared !== last.version) {
-      report(
-        last.pos,
-        `stream ${last.stream} ends in version ${last.version}, its row says ${last.declared ?? 'nothing'}`,
-      );
-    }
+    if (last === undefined || last.declared === last.version) return;
+    // A row that is ahead says that later events are missing; where they stood is not known any more.
+    const position = last.declared !== null && last.declared > last.version ? null : last.pos;
+    report(
+      position,
+      `stream ${last.stream} ends in version ${last.version}, its row says ${last.declared ?? 'nothing'}`,
+    );
   };
   for (;;) {
     const page = await versionsAfter(client, last?.stream ?? '', last?.version ?? 0);

@@ -131,6 +131,7 @@ describe('a complete answer', () => {
     const model = await scripted({ fault: { kind: 'no-done' } });
     const completion = await complete(request(model.url, { timers: { ...PATIENT, stallMs: 10_000 } }));
     expect(completion).toMatchObject({ outcome: 'complete', usage: { cachedTokens: 0 } });
+    expect(completion.outcome === 'complete' && completion.timings.durationMs).toBeLessThan(900);
   });
 
   it('waits a moment for usage, and does without it', async () => {
@@ -290,6 +291,26 @@ describe('every fault has exactly one code', () => {
     const completion = await complete(request(endless));
     expect(codeOf(completion)).toBe('CONFIG_INVALID');
     expect(completion.raw.length).toBe(65_536);
+    expect(completion.outcome === 'failed' && completion.durationMs).toBeLessThan(1_500);
+  });
+
+  it('an error text that stops in the middle, too', async () => {
+    const url = await serving((_request, response) => {
+      response.writeHead(429, { 'content-type': 'text/plain', 'retry-after': '4' }).write('slow do');
+    });
+    expect(await complete(request(url))).toMatchObject({ code: 'RATE_LIMITED', retryAfterMs: 4_000, raw: 'slow do' });
+  });
+
+  it('an answer without end', async () => {
+    const url = await serving((_request, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      const data = `data: ${chunk({ content: 'x'.repeat(2_000_000) })}\n\n`;
+      const more = (): void => void (response.destroyed || response.write(data, more));
+      more();
+    });
+    const completion = await complete(request(url));
+    expect(completion).toMatchObject({ code: 'STREAM_BROKEN', message: expect.stringContaining('67108864') as string });
+    expect(completion.raw.length).toBe(67_108_864);
   });
 
   it('one event without end', async () => {
@@ -378,6 +399,17 @@ describe('the caller', () => {
     const completion = await complete(request(url, { signal: controller.signal, onDelta: () => controller.abort() }));
     expect(completion).toMatchObject({ code: 'CANCELLED', partial: { content: 'a' } });
     await left;
+  });
+
+  it('leaves no timer behind, even when it cancels at the last moment', async () => {
+    const timers = (): number => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
+    const url = await streaming(chunk({ content: 'a' }, 'stop'));
+    const controller = new AbortController();
+    const before = timers();
+    await complete(request(url, { signal: controller.signal, onDelta: () => controller.abort() }));
+    // Each connection the test server accepts may hold one timer of its own.
+    await stops.pop()?.();
+    expect(timers()).toBeLessThanOrEqual(before);
   });
 
   it('gets its own error back', async () => {

@@ -4,15 +4,18 @@ import type { Socket } from 'node:net';
 import type { Bytes } from './complete.js';
 import { endpointUrls, guardedLookup, type Endpoint } from './endpoint.js';
 
-/** What a server's `/health` said. `unknown`: it answered, but not in a way that tells (many servers have no such route). */
+/**
+ * What a server's `/health` said. `unknown`: it answered, but not in a way that tells (many servers have no such
+ * route).
+ */
 export interface Health {
   readonly state: 'ready' | 'loading' | 'unknown' | 'unreachable';
   readonly bytes: Bytes;
 }
 
 /**
- * Asks `/health` at the server's root once: 200 is `ready`, 503 `loading`, anything else `unknown`; no answer within `timeoutMs`, an
- * abort, or an address that is not allowed is `unreachable`. The body is not read.
+ * Asks `/health` at the server's root once: 200 is `ready`, 503 `loading`, anything else `unknown`; no answer within
+ * `timeoutMs`, an abort, or an address that is not allowed is `unreachable`. The body is not read.
  */
 export function probeHealth(
   endpoint: Endpoint,

@@ -8,13 +8,15 @@ import { classifyStatus, excerpt, type Failure } from './failure.js';
 import { SseParser, type SseItem } from './sse.js';
 import { Watchdog } from './watchdog.js';
 
-/** The longest answer that is read. A 100 000 token answer in llama.cpp's one-chunk-per-token framing is about 30 MB. */
+/**
+ * The longest answer that is read. A 100 000 token answer in llama.cpp's one-chunk-per-token framing is about 30 MB.
+ */
 const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
 /** The longest single event: a whole file in one tool call fits, a stream without line ends does not. */
 const MAX_EVENT_CHARS = 4 * 1024 * 1024;
 const MAX_ERROR_BYTES = 64 * 1024;
 /** How long the text of an error may take to arrive once its status is known. */
-const ERROR_BODY_MS = 5_000;
+const ERROR_BODY_MS = 2_000;
 /** How long to wait, after the finish, for usage that may never come. */
 const FINISH_GRACE_MS = 1_000;
 /** Finish reasons by which vLLM, SGLang and gateways say that the server, not the model, ended the answer. */

@@ -47,7 +47,7 @@ export class GitError extends Error {
 const PATTERNS: readonly (readonly [RegExp, GitErrorCode])[] = [
   [/transport '.*' not allowed|unknown transport|remote helper/i, 'FORBIDDEN_URL'],
   [/No space left on device|Disk quota exceeded/i, 'NO_SPACE'],
-  [/File too large|file size limit exceeded|exceeds maximum allowed size|SIGXFSZ/i, 'TOO_LARGE'],
+  [/File too large|file size limit exceeded|exceeds maximum allowed size|died of signal 25/i, 'TOO_LARGE'],
   [
     /Authentication failed|could not read Username|could not read Password|Permission denied \(|returned error: 40[13]|access denied/i,
     'AUTH',

@@ -82,6 +82,7 @@ const SETTINGS = [
   ...[
     'fetch.fsck.badTimezone=warn',
     'fetch.writeCommitGraph=false',
+    'fetch.unpackLimit=1',
     'receive.autogc=false',
     'advice.detachedHead=false',
   ],

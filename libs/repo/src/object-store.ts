@@ -8,6 +8,7 @@ export type ObjectFormat = 'sha1' | 'sha256';
 /**
  * Outranks every .gitattributes of a repository: no filters, no line-ending or encoding conversion, no keyword expansion, nothing left
  * out of an export, and no file hidden from a diff by being declared binary. `!` means "as if never mentioned".
+ * git from 2.43 reads attributes from HEAD's tree in bare stores too, so diffs need this even where nothing is checked out.
  */
 const NEUTRAL_ATTRIBUTES =
   '* -text !eol !crlf !filter !ident !working-tree-encoding !diff !merge !export-ignore !export-subst !delta !conflict-marker-size\n';

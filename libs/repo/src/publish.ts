@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { GitError, gitErrorOf } from './git-error.js';
-import { git, gitResult, type Credential, type Remote } from './git.js';
+import { git, gitResult, type Credential, type GitResult, type Remote } from './git.js';
 import { assertObjectId, createStore, formatOf, setShallow } from './object-store.js';
 import { advertisedRefs } from './snapshot.js';
 
@@ -37,23 +37,29 @@ export async function publishBranch(options: {
   const before = await stateOf(remote, ref, head);
   if (before !== null) return before;
 
-  const pushed = await withHistory(options, remote, async (gitDir) => {
-    const args = [
-      'push',
-      '--quiet',
-      '--no-verify',
-      '--no-follow-tags',
-      `--force-with-lease=${ref}:`,
-      '--end-of-options',
-      options.url,
-    ];
-    return gitResult([...args, `${head}:${ref}`], { gitDir, remote, timeoutMs: options.timeoutMs ?? 300_000 });
-  });
+  const target = { head, ref, remote, timeoutMs: options.timeoutMs ?? 300_000 };
+  const pushed = await withHistory(options, remote, (gitDir) => createBranch({ gitDir, ...target }));
   if (pushed.exitCode === 0) return { outcome: 'published' };
   // Somebody, perhaps an earlier attempt of ours, may have been faster: what counts is what is there now.
   const after = await stateOf(remote, ref, head);
   if (after !== null) return after;
   throw gitErrorOf(pushed.stderr, 'git push');
+}
+
+/**
+ * One push that may only create the branch. The empty lease makes the remote compare at the moment of the update, so a branch that
+ * appeared after we looked is left alone even when the push would be a fast-forward.
+ */
+export async function createBranch(target: {
+  readonly gitDir: string;
+  readonly remote: Remote;
+  readonly head: string;
+  readonly ref: string;
+  readonly timeoutMs: number;
+}): Promise<GitResult> {
+  const { gitDir, remote, head, ref, timeoutMs } = target;
+  const args = ['push', '--quiet', '--no-verify', '--no-follow-tags', `--force-with-lease=${ref}:`, '--end-of-options'];
+  return gitResult([...args, remote.url, `${head}:${ref}`], { gitDir, remote, timeoutMs });
 }
 
 async function stateOf(remote: Remote, ref: string, head: string): Promise<Published | null> {

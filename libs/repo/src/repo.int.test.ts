@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
   existsSync,
@@ -21,7 +22,7 @@ import { bundleChange, openChange } from './change.js';
 import { diffHunks, diffTrees } from './diff.js';
 import { exportTree } from './export-tree.js';
 import { allObjects } from './object-store.js';
-import { publishBranch } from './publish.js';
+import { createBranch, publishBranch } from './publish.js';
 import { takeSnapshot } from './snapshot.js';
 import { listTree, readBlob } from './tree-entries.js';
 import { commitChange, sealWorkspace, writeTree, type SealedWorkspace } from './workspace.js';
@@ -163,7 +164,11 @@ describe('takeSnapshot', () => {
     await expect(take('https://127.0.0.1:9/p')).rejects.toMatchObject({ code: 'UNREACHABLE', retry: 'later' });
     await expect(take(`ext::sh -c "touch ${root}/ran"`)).rejects.toMatchObject({ name: 'GitError' });
     expect(existsSync(join(root, 'ran'))).toBe(false);
-    await expect(take(origin, 'main', 100)).rejects.toMatchObject({ code: 'TOO_LARGE' });
+    commit(origin, { big: randomBytes(200_000).toString('hex') });
+    for (const maxBytes of [60_000, 120_000])
+      await expect(take(origin, 'main', maxBytes)).rejects.toMatchObject({ code: 'TOO_LARGE' });
+    for (const maxBytes of [60_000, 120_000])
+      await expect(take(origin, 'main~0', maxBytes)).rejects.toMatchObject({ code: 'TOO_LARGE' });
     expect(readdirSync(join(root, 's'))).toEqual([]);
   });
 });
@@ -503,6 +508,16 @@ describe('exportTree', () => {
   });
 });
 
+describe('exportTree of a tree that was never checked', () => {
+  it('refuses before it writes', async () => {
+    const { gitDir } = await seal();
+    const id = raw(gitDir, ['hash-object', '-w', '--stdin'], 'x');
+    const tree = raw(gitDir, ['mktree', '-z'], `100644 blob ${id}\t.GIT\u0000100644 blob ${id}\tf\u0000`);
+    await expect(exportTree({ gitDir, tree, dir: join(root, 'e') })).rejects.toMatchObject({ code: 'UNSAFE_TREE' });
+    expect(existsSync(join(root, 'e'))).toBe(false);
+  });
+});
+
 describe('diffTrees and diffHunks', () => {
   it('lists every kind of change without guessing renames', async () => {
     commit(origin, { old: 'same content\n', del: 'd\n', x: 'x\n', t: 't\n', e: '' });
@@ -617,6 +632,14 @@ describe('publishBranch', () => {
     const at = raw(bare, ['rev-parse', 'main~1']);
     expect(await publishBranch(publish)).toEqual({ outcome: 'branch-exists', at });
     expect(raw(bare, ['rev-parse', 'plumb/task-1'])).toBe(at);
+  });
+
+  it('leaves a branch alone that appeared after it looked, also for a fast-forward', async () => {
+    const { bare, publish } = await prepared();
+    raw(bare, ['branch', 'late', 'main']);
+    const pushed = await createBranch({ ...publish, remote: { url: bare }, ref: 'refs/heads/late', timeoutMs: 20_000 });
+    expect(pushed.exitCode).not.toBe(0);
+    expect(raw(bare, ['rev-parse', 'late'])).toBe(publish.base);
   });
 
   it('two at once: one creates, both succeed', async () => {

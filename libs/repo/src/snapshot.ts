@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GitError, gitErrorOf } from './git-error.js';
 import { git, gitLine, gitResult, type Credential, type Remote } from './git.js';
@@ -61,11 +61,27 @@ export async function takeSnapshot(request: SnapshotRequest): Promise<Snapshot> 
           timeoutMs: request.timeoutMs ?? 900_000,
         },
       );
-    const base = await fetchCommit(request.revision, advertised, gitDir, fetch);
+    const fetchError = async (stderr: string) => {
+      return (await isFull(gitDir, maxBytes)) ? tooLarge(maxBytes) : gitErrorOf(stderr, 'git fetch');
+    };
+    const base = await fetchCommit(request.revision, advertised, gitDir, fetch, fetchError);
     return await writePack(gitDir, base, objectFormat, request.workDir, maxBytes);
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
+}
+
+function tooLarge(maxBytes: number): GitError {
+  return new GitError('TOO_LARGE', `The snapshot exceeds ${maxBytes} bytes.`);
+}
+
+/** git's messages do not say that a pack hit the file size limit, but the pack it left behind does. */
+async function isFull(gitDir: string, maxBytes: number): Promise<boolean> {
+  const dir = join(gitDir, 'objects', 'pack');
+  for (const name of await readdir(dir).catch(() => [])) {
+    if ((await stat(join(dir, name))).size >= maxBytes) return true;
+  }
+  return false;
 }
 
 /** Names and ids a remote advertises, with peeled tags under `name^{}`. */
@@ -89,6 +105,7 @@ async function fetchCommit(
   advertised: Map<string, string>,
   gitDir: string,
   fetch: Fetch,
+  fetchError: (stderr: string) => Promise<GitError>,
 ): Promise<string> {
   // The order of git's own rules (gitrevisions), without the ones for other remotes.
   const name = [revision, `refs/${revision}`, `refs/tags/${revision}`, `refs/heads/${revision}`].find((ref) =>
@@ -99,12 +116,12 @@ async function fetchCommit(
     const shallow = await fetch([`+${wanted}:${FETCHED}`], ['--depth=1']);
     if (shallow.exitCode === 0) return commitOf(gitDir, FETCHED, revision);
     if (!/unadvertised object|not our ref|couldn't find remote ref/i.test(shallow.stderr)) {
-      throw gitErrorOf(shallow.stderr, 'git fetch');
+      throw await fetchError(shallow.stderr);
     }
   }
   // An abbreviated id, an expression such as main~2, or a server that gives out only branch tips: history is needed to find it.
   const whole = await fetch(['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'], []);
-  if (whole.exitCode !== 0) throw gitErrorOf(whole.stderr, 'git fetch');
+  if (whole.exitCode !== 0) throw await fetchError(whole.stderr);
   return commitOf(
     gitDir,
     revision === 'HEAD' || /^HEAD[~^]/.test(revision) ? headOf(revision, advertised) : revision,

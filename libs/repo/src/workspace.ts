@@ -165,6 +165,5 @@ function nul(paths: readonly string[]): string {
 
 /** A line break or an angle bracket would end the header of the commit early. */
 function oneLine(text: string): string {
-  // eslint-disable-next-line no-control-regex -- control characters are what is being replaced
   return text.replace(/[\u0000-\u001f<>]/g, ' ').trim() || 'unnamed';
 }

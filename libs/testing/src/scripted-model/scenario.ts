@@ -93,16 +93,21 @@ const turn = z.strictObject({
 });
 
 /**
- * A scripted conversation. Strings of a reply may hold `${name}` of a capture (`$${` is a literal `${`), and a list in it may hold
- * `{"$each": "name", "item": …}`, which becomes one item per value of that captureAll, with `${item}` inside.
+ * A scripted conversation. Strings of a reply may hold `${name}` of a capture (`$${` is a literal `${`), and a list in
+ * it may hold `{"$each": "name", "item": …}`, which becomes one item per value of that captureAll, with `${item}`
+ * inside.
  *
- * Token counts the server reports are characters / 4, rounded up: no tokenizer is involved and they measure nothing but length.
+ * Token counts the server reports are characters / 4, rounded up: no tokenizer is involved and they measure nothing but
+ * length.
  */
 export const scenarioSchema = z
   .strictObject({
     name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/),
     describes: z.string().min(1),
-    /** Which requests it answers; by default those for model `scripted/<name>`. Patterns look at what comes before the first answer. */
+    /**
+     * Which requests it answers; by default those for model `scripted/<name>`. Patterns look at what comes before the
+     * first answer.
+     */
     select: z.strictObject({ model: scriptedModel.optional(), promptMatches: pattern.optional() }).default({}),
     turns: z.array(turn).min(1),
   })
@@ -144,7 +149,10 @@ export function parseScenarios(inputs: readonly { readonly source: string; reado
   });
 }
 
-/** Reads one scenario file, or all `*.json` of a directory in the order of their names; throws {@link ScenarioError}, also when there are none. */
+/**
+ * Reads one scenario file, or all `*.json` of a directory in the order of their names; throws {@link ScenarioError},
+ * also when there are none.
+ */
 export function loadScenarios(path: string): Scenario[] {
   const files = statSync(path, { throwIfNoEntry: false })?.isDirectory()
     ? readdirSync(path)

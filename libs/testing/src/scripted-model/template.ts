@@ -3,7 +3,9 @@ export type Captured = Readonly<Record<string, string | readonly string[]>>;
 
 const TEMPLATE = /\$\$\{|\$\{([a-z][A-Za-z0-9]*)\}/g;
 
-/** The names a reply takes from captures: in `${name}` and `$each`, without the `${item}` that stands inside an `$each`. */
+/**
+ * The names a reply takes from captures: in `${name}` and `$each`, without the `${item}` that stands inside an `$each`.
+ */
 export function templateNames(value: unknown): Set<string> {
   const names = new Set<string>();
   collect(value, false, names);
