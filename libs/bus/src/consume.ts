@@ -213,7 +213,7 @@ export class PullConsumption implements Consumption {
     );
     try {
       const { stream, durable } = this.options;
-      await publishDeadLetter(this.bus, letter, `dead:${stream}:${durable}:${binding.createdAt}:${message.seq}`);
+      await publishDeadLetter(this.bus, letter, `dead:${stream}:${durable}:${binding.existence}:${message.seq}`);
     } catch (error) {
       this.options.onError?.(error, origin);
       delivery.nak(backoffMs(message.info.deliveryCount, this.redelivery, this.random));

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import {
   AckPolicy,
   DeliverPolicy,
@@ -8,6 +9,7 @@ import {
   RetentionPolicy,
   StorageType,
   type ConsumerConfig,
+  type ConsumerInfo,
   type JetStreamManager,
   type StreamConfig,
   type StreamInfo,
@@ -90,6 +92,15 @@ export async function recreateLog(
   return { nextPos: caps.firstSeq ? (options.logFirstPos ?? 1) : 1 };
 }
 
+async function consumerInfo(jsm: JetStreamManager, durable: Durable): Promise<ConsumerInfo | undefined> {
+  try {
+    return await jsm.consumers.info(durable.stream, durable.durable);
+  } catch (error) {
+    if (hasCode(error, JetStreamApiCodes.ConsumerNotFound)) return undefined;
+    throw error;
+  }
+}
+
 type Change = 'created' | 'updated' | 'unchanged';
 type Difference = { readonly field: string; readonly expected: unknown; readonly found: unknown };
 
@@ -137,13 +148,18 @@ async function createStream(jsm: JetStreamManager, config: StreamSettings): Prom
 
 async function ensureDurable(jsm: JetStreamManager, durable: Durable, options: TopologyOptions): Promise<Change> {
   const wanted = consumerConfig(durable);
-  const info = await jsm.consumers.info(durable.stream, durable.durable).catch((error: unknown) => {
-    if (hasCode(error, JetStreamApiCodes.ConsumerNotFound)) return undefined;
-    throw error;
-  });
+  let info = await consumerInfo(jsm, durable);
   if (!info) {
-    await jsm.consumers.add(durable.stream, { ...wanted, ...startOf(durable, options) });
-    return 'created';
+    // The description names this existence of the durable: acknowledgements for an earlier one must not reach it.
+    const description = `existence=${randomUUID()}`;
+    try {
+      await jsm.consumers.add(durable.stream, { ...wanted, ...startOf(durable, options), description });
+      return 'created';
+    } catch (error) {
+      // Another replica may have been faster.
+      info = await consumerInfo(jsm, durable);
+      if (!info) throw error;
+    }
   }
   const differences = differencesOf(wanted, info.config);
   if (info.config.deliver_subject) {

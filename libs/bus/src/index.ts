@@ -51,3 +51,14 @@ export {
   type StreamSpec,
 } from './topology.js';
 export { contextFromTraceparent, extractTrace, injectTrace, traceparentOf, withSpan } from './trace.js';
+export { ArtifactClient, ArtifactError, mediaTypeHeader } from './artifact-client.js';
+export { commandId } from './command-id.js';
+export { LedgerClient, LedgerRefusal, UnreadableHistory, type TaskHistory } from './ledger-client.js';
+export {
+  StepFault,
+  StepStopped,
+  StepWorker,
+  type HeldStep,
+  type StepReport,
+  type StepWorkerOptions,
+} from './step-worker.js';

@@ -34,7 +34,9 @@ export class TestBroker {
     private readonly config: string,
   ) {}
 
-  static async start(options: { identities?: readonly Identity[]; edit?: (config: string) => string } = {}): Promise<TestBroker> {
+  static async start(
+    options: { identities?: readonly Identity[]; edit?: (config: string) => string } = {},
+  ): Promise<TestBroker> {
     const folder = mkdtempSync(join(tmpdir(), 'plumb-nats-'));
     const identities = options.identities ?? IDENTITIES;
     const passwords = Object.fromEntries(

@@ -90,7 +90,12 @@ describe('what the broker lets each identity do is the table, nothing more and n
     });
 
     it(`${identity.name} subscribes only to what its row lists`, async () => {
-      const subjects = [...new Set(IDENTITIES.flatMap(({ subscribe }) => subscribe.map(concrete))), '>', 'log.>', '_INBOX.>'];
+      const subjects = [
+        ...new Set(IDENTITIES.flatMap(({ subscribe }) => subscribe.map(concrete))),
+        '>',
+        'log.>',
+        '_INBOX.>',
+      ];
       for (const subject of subjects) {
         const wanted = identity.subscribe.some((pattern) => pattern === subject || covers(pattern, subject));
         expect([subject, await maySubscribe(identity.name, subject)]).toEqual([subject, wanted]);
@@ -135,7 +140,8 @@ describe('the rules the table must obey', () => {
       '$JS.API.CONSUMER.DELETE.LOG.coder-steps',
     ];
     for (const { name } of IDENTITIES.filter((identity) => identity.name !== 'ledger')) {
-      for (const subject of admin) expect([name, subject, await mayPublish(name, subject)]).toEqual([name, subject, false]);
+      for (const subject of admin)
+        expect([name, subject, await mayPublish(name, subject)]).toEqual([name, subject, false]);
     }
   });
 
@@ -157,7 +163,11 @@ describe('the rules the table must obey', () => {
   it('nobody listens to the requests or the replies of another service', async () => {
     for (const { name } of IDENTITIES) {
       for (const service of SERVICES) {
-        expect([name, service, await maySubscribe(name, `_INBOX_${service}.>`)]).toEqual([name, service, name === service]);
+        expect([name, service, await maySubscribe(name, `_INBOX_${service}.>`)]).toEqual([
+          name,
+          service,
+          name === service,
+        ]);
       }
       expect([name, await maySubscribe(name, 'plumb.ledger.append.*')]).toEqual([name, name === 'ledger']);
       expect([name, await maySubscribe(name, 'plumb.request.task.>')]).toEqual([name, name === 'scheduler']);

@@ -7,14 +7,14 @@ import { describeError } from './errors.js';
 /** One existence of a durable: deleting and recreating it, or wiping the store, makes another. */
 export interface Binding {
   readonly consumer: Consumer;
-  /** The server's creation stamp, which tells one existence from the next. */
-  readonly createdAt: string;
+  /** Tells one existence from the next. */
+  readonly existence: string;
   readonly ackWaitMs: number;
 }
 
 /** What a consumer's hold on its durable is; for health and metrics. */
 export type BindingState =
-  { readonly state: 'bound'; readonly createdAt: string } | { readonly state: 'unbound'; readonly reason: string };
+  { readonly state: 'bound'; readonly existence: string } | { readonly state: 'unbound'; readonly reason: string };
 
 export interface PullSessionOptions {
   readonly bus: Bus;
@@ -38,12 +38,17 @@ export class PullSession {
   private readonly pulls = new Set<ConsumerMessages>();
   private parked: { binding: Binding; signal: () => void }[] = [];
   private readonly closing = new AbortController();
+  /** Aborted at every change of the connection, so that nobody waits for an answer that cannot come. */
+  private change = new AbortController();
   private readonly unwatch: () => void;
 
   constructor(private readonly options: PullSessionOptions) {
     this.unwatch = options.bus.watch((status) => {
+      if (status.type === 'error') return;
       if (status.type === 'disconnected') this.unbind('disconnected');
       if (status.type === 'closed') this.close();
+      this.change.abort();
+      this.change = new AbortController();
     });
   }
 
@@ -52,7 +57,7 @@ export class PullSession {
   }
 
   isBoundTo(binding: Binding): boolean {
-    return this.current?.createdAt === binding.createdAt;
+    return this.current?.existence === binding.existence;
   }
 
   /** The next message with the binding it came through; undefined once the session is closed. Never throws. */
@@ -84,6 +89,7 @@ export class PullSession {
   close(): void {
     if (this.closed) return;
     this.closing.abort();
+    this.change.abort();
     for (const pull of this.pulls) void pull.close();
   }
 
@@ -127,23 +133,35 @@ export class PullSession {
   }
 
   private async bind(): Promise<void> {
-    const { bus, stream, durable, rebind, random, onBinding } = this.options;
+    const { bus, rebind, random, onBinding } = this.options;
     let lastReason = '';
     for (let attempt = 1; !this.closed; attempt += 1) {
+      const { signal } = this.change;
       try {
-        const info = await bus.jsm.consumers.info(stream, durable);
-        if (!bus.connected) throw new Error('disconnected');
-        const consumer = bus.js.consumers.getConsumerFromInfo(info);
-        this.current = { consumer, createdAt: info.created, ackWaitMs: millis(info.config.ack_wait ?? 30e9) };
-        onBinding({ state: 'bound', createdAt: info.created });
+        const binding = bus.connected ? await Promise.race([this.look(), failOn(signal)]) : await failOn(signal);
+        this.current = binding;
+        onBinding({ state: 'bound', existence: binding.existence });
         this.settleParked();
         return;
       } catch (error) {
+        if (signal.aborted) {
+          attempt = 0;
+          continue;
+        }
         const reason = describeError(error);
         if (reason !== lastReason) onBinding({ state: 'unbound', reason: (lastReason = reason) });
-        await this.sleep(backoffMs(attempt, rebind, random));
+        await this.sleep(backoffMs(attempt, rebind, random), signal);
       }
     }
+  }
+
+  private async look(): Promise<Binding> {
+    const { bus, stream, durable } = this.options;
+    const info = await bus.jsm.consumers.info(stream, durable);
+    const consumer = bus.js.consumers.getConsumerFromInfo(info);
+    // The server's own creation stamp shifts by microseconds when it restarts, so it is only the second choice.
+    const existence = info.config.description ?? info.created;
+    return { consumer, existence, ackWaitMs: millis(info.config.ack_wait ?? 30e9) };
   }
 
   private settleParked(): void {
@@ -152,15 +170,23 @@ export class PullSession {
     for (const { binding, signal } of parked) if (this.isBoundTo(binding)) signal();
   }
 
-  private sleep(ms: number): Promise<void> {
+  private sleep(ms: number, change: AbortSignal): Promise<void> {
+    const woken = AbortSignal.any([this.closing.signal, change]);
     return new Promise((resolve) => {
       const end = (): void => {
         clearTimeout(timer);
-        this.closing.signal.removeEventListener('abort', end);
+        woken.removeEventListener('abort', end);
         resolve();
       };
       const timer = setTimeout(end, ms);
-      this.closing.signal.addEventListener('abort', end);
+      woken.addEventListener('abort', end);
     });
   }
+}
+
+/** Rejects as soon as `signal` is aborted. */
+function failOn(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal.addEventListener('abort', () => reject(new Error('the connection changed')), { once: true });
+  });
 }
