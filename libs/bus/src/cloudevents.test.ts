@@ -10,12 +10,29 @@ const structured = (body: unknown): CloudEventResult => parseCloudEvent(undefine
 const fields = (result: CloudEventResult): string[] => (result.ok ? [] : result.problems.map(({ field }) => field));
 
 const MINIMAL = { specversion: '1.0', id: 'e1', source: '/home/lab', type: 'dev.plumbline.task.submit.v1' };
-const CE = { 'ce-specversion': '1.0', 'ce-id': 'e1', 'ce-source': '/home/lab', 'ce-type': 'dev.plumbline.task.submit.v1' };
+const CE = {
+  'ce-specversion': '1.0',
+  'ce-id': 'e1',
+  'ce-source': '/home/lab',
+  'ce-type': 'dev.plumbline.task.submit.v1',
+};
 
 describe('structured mode', () => {
   it('reads every attribute, extensions and data', () => {
-    const event = { ...MINIMAL, time: '2026-11-20T12:00:00.5+01:00', subject: 't1', traceparent: '00-x', retries: 3, data: { a: [1] } };
-    expect(parseCloudEvent(headers({ 'Content-Type': 'application/cloudevents+json; charset=UTF-8' }), bytes(JSON.stringify(event)))).toEqual({
+    const event = {
+      ...MINIMAL,
+      time: '2026-11-20T12:00:00.5+01:00',
+      subject: 't1',
+      traceparent: '00-x',
+      retries: 3,
+      data: { a: [1] },
+    };
+    expect(
+      parseCloudEvent(
+        headers({ 'Content-Type': 'application/cloudevents+json; charset=UTF-8' }),
+        bytes(JSON.stringify(event)),
+      ),
+    ).toEqual({
       ok: true,
       event: {
         id: 'e1',
@@ -28,19 +45,37 @@ describe('structured mode', () => {
       },
     });
     // Without any header, as `nats pub` sends it; null counts as absent.
-    expect(structured({ ...MINIMAL, subject: null, comexampleother: null })).toMatchObject({ ok: true, event: { extensions: {} } });
-    expect(structured({ ...MINIMAL, data_base64: 'AAEC' })).toMatchObject({ ok: true, event: { data: Buffer.from([0, 1, 2]) } });
+    expect(structured({ ...MINIMAL, subject: null, comexampleother: null })).toMatchObject({
+      ok: true,
+      event: { extensions: {} },
+    });
+    expect(structured({ ...MINIMAL, data_base64: 'AAEC' })).toMatchObject({
+      ok: true,
+      event: { data: Buffer.from([0, 1, 2]) },
+    });
     expect(structured({ ...MINIMAL, datacontenttype: 'application/json', data_base64: 'eyJhIjoxfQ==' })).toMatchObject({
       event: { data: { a: 1 } },
     });
   });
 
   it('names every attribute that is wrong, all at once, with what was expected', () => {
-    const result = structured({ specversion: '0.3', id: '', source: 'a b', time: 'yesterday', Bad: 1, ok: 1.5, subject: 'a\u0000' });
+    const result = structured({
+      specversion: '0.3',
+      id: '',
+      source: 'a b',
+      time: 'yesterday',
+      Bad: 1,
+      ok: 1.5,
+      subject: 'a\u0000',
+    });
     expect(result).toMatchObject({ ok: false });
     expect(fields(result).sort()).toEqual(['Bad', 'id', 'ok', 'source', 'specversion', 'subject', 'time', 'type']);
     const problems = result.ok ? [] : result.problems;
-    expect(problems.find(({ field }) => field === 'specversion')).toEqual({ field: 'specversion', value: '0.3', expected: '"1.0"' });
+    expect(problems.find(({ field }) => field === 'specversion')).toEqual({
+      field: 'specversion',
+      value: '0.3',
+      expected: '"1.0"',
+    });
     expect(problems.find(({ field }) => field === 'type')).toMatchObject({ value: 'nothing' });
   });
 
@@ -48,7 +83,11 @@ describe('structured mode', () => {
     ['not JSON', '{', 'data'],
     ['an array', '[]', 'data'],
     ['nothing', '', 'data'],
-    ['a prototype key at the top', `{"specversion":"1.0","id":"a","source":"/","type":"t","__proto__":{"x":1}}`, 'data'],
+    [
+      'a prototype key at the top',
+      `{"specversion":"1.0","id":"a","source":"/","type":"t","__proto__":{"x":1}}`,
+      'data',
+    ],
     ['a prototype key deep in the data', JSON.stringify({ ...MINIMAL, data: { a: [{ constructor: 1 }] } }), 'data'],
     ['too deep', JSON.stringify({ ...MINIMAL, data: JSON.parse('['.repeat(32) + ']'.repeat(32)) as unknown }), 'data'],
     ['too large', JSON.stringify({ ...MINIMAL, data: 'x'.repeat(1024 * 1024) }), 'data'],
@@ -64,20 +103,28 @@ describe('structured mode', () => {
   it('reads nesting up to 32 and refuses a batch', () => {
     const deep = JSON.parse('['.repeat(31) + ']'.repeat(31)) as unknown;
     expect(structured({ ...MINIMAL, data: deep })).toMatchObject({ ok: true });
-    expect(fields(parseCloudEvent(headers({ 'content-type': 'application/cloudevents-batch+json' }), bytes('[]')))).toEqual([
-      'content-type',
-    ]);
+    expect(
+      fields(parseCloudEvent(headers({ 'content-type': 'application/cloudevents-batch+json' }), bytes('[]'))),
+    ).toEqual(['content-type']);
   });
 });
 
 describe('binary mode', () => {
   it('reads headers whatever their case, percent-decoded, and data by content type', () => {
-    const shouting = headers({ 'CE-SpecVersion': '1.0', 'Ce-Id': 'e%201%E2%82%AC', 'ce-source': '/a', 'ce-type': 't', 'ce-traceparent': '00-x' });
+    const shouting = headers({
+      'CE-SpecVersion': '1.0',
+      'Ce-Id': 'e%201%E2%82%AC',
+      'ce-source': '/a',
+      'ce-type': 't',
+      'ce-traceparent': '00-x',
+    });
     expect(parseCloudEvent(shouting, bytes('{"a":1}'))).toEqual({
       ok: true,
       event: { id: 'e 1€', source: '/a', type: 't', data: { a: 1 }, extensions: { traceparent: '00-x' } },
     });
-    expect(parseCloudEvent(headers({ ...CE, 'content-type': 'text/plain' }), bytes('hi'))).toMatchObject({ event: { data: 'hi' } });
+    expect(parseCloudEvent(headers({ ...CE, 'content-type': 'text/plain' }), bytes('hi'))).toMatchObject({
+      event: { data: 'hi' },
+    });
     expect(parseCloudEvent(headers({ ...CE, 'content-type': 'image/png' }), Uint8Array.of(255))).toMatchObject({
       event: { data: Uint8Array.of(255) },
     });
@@ -95,28 +142,66 @@ describe('binary mode', () => {
     ['no id', { ...CE, 'ce-id': '' }, '1', 'id'],
     ['data that is not what the content type says', CE, '{', 'data'],
     ['datacontenttype as an attribute', { ...CE, 'ce-datacontenttype': 'text/plain' }, '1', 'datacontenttype'],
-    ['a hundred attributes', { ...CE, ...Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`ce-x${i}`, '1'])) }, '1', 'attributes'],
+    [
+      'a hundred attributes',
+      { ...CE, ...Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`ce-x${i}`, '1'])) },
+      '1',
+      'attributes',
+    ],
   ])('refuses %s', (_name, given, body, field) => {
     expect(fields(parseCloudEvent(headers(given as Record<string, string | string[]>), bytes(body)))).toContain(field);
   });
 });
 
 describe('hostile input', () => {
-  const NAMES = ['content-type', 'Content-Type', 'ce-id', 'CE-ID', 'ce-source', 'ce-type', 'ce-specversion', 'ce-time', 'ce-__proto__', 'ce-', 'ce-é'];
+  const NAMES = [
+    'content-type',
+    'Content-Type',
+    'ce-id',
+    'CE-ID',
+    'ce-source',
+    'ce-type',
+    'ce-specversion',
+    'ce-time',
+    'ce-__proto__',
+    'ce-',
+    'ce-é',
+  ];
   const anyHeaders = fc.array(
-    fc.tuple(fc.oneof(fc.constantFrom(...NAMES), fc.string()), fc.array(fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('1.0', '%', '%C3%28', 'application/cloudevents+json', 'text/json')), { maxLength: 3 })),
+    fc.tuple(
+      fc.oneof(fc.constantFrom(...NAMES), fc.string()),
+      fc.array(
+        fc.oneof(
+          fc.string({ unit: 'binary' }),
+          fc.constantFrom('1.0', '%', '%C3%28', 'application/cloudevents+json', 'text/json'),
+        ),
+        { maxLength: 3 },
+      ),
+    ),
     { maxLength: 12 },
   );
   const anyBody = fc.oneof(
     fc.uint8Array({ maxLength: 200 }),
     fc.json({ maxDepth: 5 }).map(bytes),
-    fc.record({ specversion: fc.constant('1.0'), id: fc.string(), source: fc.anything(), type: fc.string(), data: fc.anything(), data_base64: fc.anything() }, { requiredKeys: [] }).map((it) => {
-      try {
-        return bytes(JSON.stringify(it) ?? '');
-      } catch {
-        return bytes('{}');
-      }
-    }),
+    fc
+      .record(
+        {
+          specversion: fc.constant('1.0'),
+          id: fc.string(),
+          source: fc.anything(),
+          type: fc.string(),
+          data: fc.anything(),
+          data_base64: fc.anything(),
+        },
+        { requiredKeys: [] },
+      )
+      .map((it) => {
+        try {
+          return bytes(JSON.stringify(it) ?? '');
+        } catch {
+          return bytes('{}');
+        }
+      }),
   );
 
   it('never throws, never pollutes, and every refusal says what was expected', () => {
@@ -140,7 +225,9 @@ describe('hostile input', () => {
 });
 
 describe('writing', () => {
-  const text = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 30 }).filter((it) => !/[\u0000-\u001f\u007f-\u009f\ufdd0-\ufdef\ufffe\uffff]|\p{Surrogate}/u.test(it));
+  const text = fc
+    .string({ unit: 'grapheme', minLength: 1, maxLength: 30 })
+    .filter((it) => !/[\u0000-\u001f\u007f-\u009f\ufdd0-\ufdef\ufffe\uffff]|\p{Surrogate}/u.test(it));
   const event: fc.Arbitrary<CloudEvent> = fc.record(
     {
       id: text,

@@ -93,11 +93,15 @@ export async function ensureDurables(jsm: JetStreamManager, options: TopologyOpt
   if (logStartSeq !== undefined) {
     const { last_seq: lastSeq } = (await jsm.streams.info('LOG')).state;
     if (logStartSeq > lastSeq + 1) {
-      throw new BusError('start-not-reached', `LOG ends at ${lastSeq}, its consumers cannot begin at ${logStartSeq} yet`, {
-        retry: 'later',
-        mend: 'publish the log up to there first',
-        evidence: { lastSeq, logStartSeq },
-      });
+      throw new BusError(
+        'start-not-reached',
+        `LOG ends at ${lastSeq}, its consumers cannot begin at ${logStartSeq} yet`,
+        {
+          retry: 'later',
+          mend: 'publish the log up to there first',
+          evidence: { lastSeq, logStartSeq },
+        },
+      );
     }
   }
   const changes: [string, Change][] = [];

@@ -19,7 +19,6 @@ export type BusErrorCode =
   | 'not-found'
   | 'unreadable-dead-letter';
 
-
 /** Whether trying the same thing again can help. */
 export type Retry = 'later' | 'never';
 

@@ -2,8 +2,17 @@ import { describe, expect, it } from 'vitest';
 import { IDENTITIES, type IdentityName } from './identities.js';
 import { natsConfig, type NatsConfigOptions } from './nats-config.js';
 
-const passwords = Object.fromEntries(IDENTITIES.map(({ name }) => [name, `secret-of-${name}`])) as Record<IdentityName, string>;
-const BASE: NatsConfigOptions = { identities: IDENTITIES, passwords, host: '127.0.0.1', port: 4333, storeDir: '/var/lib/plumb' };
+const passwords = Object.fromEntries(IDENTITIES.map(({ name }) => [name, `secret-of-${name}`])) as Record<
+  IdentityName,
+  string
+>;
+const BASE: NatsConfigOptions = {
+  identities: IDENTITIES,
+  passwords,
+  host: '127.0.0.1',
+  port: 4333,
+  storeDir: '/var/lib/plumb',
+};
 const config = (change: Partial<NatsConfigOptions> = {}): string => natsConfig({ ...BASE, ...change });
 const coder = (password: string): string => config({ passwords: { ...passwords, coder: password } });
 
@@ -19,7 +28,11 @@ describe('the broker configuration', () => {
   });
 
   it('has monitoring, TLS and immediate flushing on demand', () => {
-    const text = config({ monitorPort: 8222, syncAlways: true, tls: { certFile: '/c.pem', keyFile: '/k.pem', caFile: '/ca.pem' } });
+    const text = config({
+      monitorPort: 8222,
+      syncAlways: true,
+      tls: { certFile: '/c.pem', keyFile: '/k.pem', caFile: '/ca.pem' },
+    });
     expect(text).toContain('http: "127.0.0.1:8222"');
     expect(text).toContain('sync_interval: always');
     expect(text).toMatch(/cert_file: "\/c.pem"[\s\S]*verify: true/);
@@ -59,8 +72,8 @@ describe('the broker configuration', () => {
     expect(() => config({ identities: [{ name: 'coder', inboxPrefix: '_', publish: [], subscribe: ['a'] }] })).toThrow(
       /no publish permission/,
     );
-    expect(() => config({ identities: [{ name: 'coder', inboxPrefix: '_', publish: ['a" ] }'], subscribe: ['a'] }] })).toThrow(
-      /is no subject/,
-    );
+    expect(() =>
+      config({ identities: [{ name: 'coder', inboxPrefix: '_', publish: ['a" ] }'], subscribe: ['a'] }] }),
+    ).toThrow(/is no subject/);
   });
 });
