@@ -69,11 +69,13 @@ describe('the broker configuration', () => {
     expect(() => config({ storeDir: '/a"\n}' })).toThrow(/storeDir/);
     expect(() => config({ host: '' })).toThrow(/host/);
     expect(() => config({ identities: [] })).toThrow(/let anybody in/);
-    expect(() => config({ identities: [{ name: 'coder', inboxPrefix: '_', publish: [], subscribe: ['a'] }] })).toThrow(
-      /no publish permission/,
-    );
     expect(() =>
-      config({ identities: [{ name: 'coder', inboxPrefix: '_', publish: ['a" ] }'], subscribe: ['a'] }] }),
+      config({ identities: [{ name: 'coder', account: 'services', inboxPrefix: '_', publish: [], subscribe: ['a'] }] }),
+    ).toThrow(/no publish permission/);
+    expect(() =>
+      config({
+        identities: [{ name: 'coder', account: 'services', inboxPrefix: '_', publish: ['a" ] }'], subscribe: ['a'] }],
+      }),
     ).toThrow(/is no subject/);
   });
 });

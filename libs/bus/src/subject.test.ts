@@ -2,9 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { isInbox, isToken } from './subject.js';
 
 describe('subjects', () => {
-  it.each(['_INBOX.abc', '_INBOX.abc.1', '_INBOX_coder.abc.1', '_INBOX_node-agent.x'])('%s is an inbox', (subject) => {
-    expect(isInbox(subject)).toBe(true);
-  });
+  it.each(['_INBOX.abc', '_INBOX.abc.1', '_INBOX_coder.abc.1', '_INBOX_node-agent.x', '_R_.abc.def'])(
+    '%s is an inbox',
+    (subject) => {
+      expect(isInbox(subject)).toBe(true);
+    },
+  );
 
   it.each([
     undefined,
