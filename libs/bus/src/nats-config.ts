@@ -40,25 +40,57 @@ export function natsConfig(options: NatsConfigOptions): string {
     ...(options.syncAlways === true ? ['  sync_interval: always'] : []),
     `}`,
     ...tlsBlock(options.tls),
-    `authorization {`,
-    `  users: [`,
-    ...options.identities.flatMap((identity) => userBlock(identity, options.passwords[identity.name] ?? '')),
-    `  ]`,
+    `accounts {`,
+    ...accountBlock(options, 'services'),
+    ...accountBlock(options, 'clients'),
     `}`,
     '',
   ].join('\n');
 }
 
+const ACCOUNT_NAMES = { services: 'SERVICES', clients: 'CLIENTS' } as const;
+
+/** What clients may send goes over as a service, what they may hear as a stream; nothing else passes between the accounts. */
+function accountBlock({ identities, passwords }: NatsConfigOptions, account: Identity['account']): string[] {
+  const members = identities.filter((identity) => identity.account === account);
+  const clients = identities.filter((identity) => identity.account === 'clients');
+  const sent = new Set(clients.flatMap(({ publish }) => publish));
+  const heard = new Set(
+    clients.flatMap(({ subscribe }) => subscribe.filter((subject) => !subject.startsWith('_INBOX'))),
+  );
+  const passages = [
+    ...[...sent].map((subject) => ['service', subject] as const),
+    ...[...heard].map((subject) => ['stream', subject] as const),
+  ];
+  const bridge =
+    account === 'services'
+      ? passages.map(([kind, subject]) => `      { ${kind}: ${quote(subject)}, accounts: [${ACCOUNT_NAMES.clients}] }`)
+      : passages.map(
+          ([kind, subject]) => `      { ${kind}: { account: ${ACCOUNT_NAMES.services}, subject: ${quote(subject)} } }`,
+        );
+  return [
+    `  ${ACCOUNT_NAMES[account]} {`,
+    ...(account === 'services' ? ['    jetstream: enabled'] : []),
+    `    users: [`,
+    ...members.flatMap((identity) => userBlock(identity, passwords[identity.name] ?? '')),
+    `    ]`,
+    `    ${account === 'services' ? 'exports' : 'imports'}: [`,
+    ...bridge,
+    `    ]`,
+    `  }`,
+  ];
+}
+
 function userBlock(identity: Identity, password: string): string[] {
   return [
-    `    {`,
-    `      user: ${quote(identity.name)}`,
-    `      password: ${quote(password)}`,
-    `      permissions: {`,
-    `        publish: { allow: [${identity.publish.map(quote).join(', ')}] }`,
-    `        subscribe: { allow: [${identity.subscribe.map(quote).join(', ')}] }`,
+    `      {`,
+    `        user: ${quote(identity.name)}`,
+    `        password: ${quote(password)}`,
+    `        permissions: {`,
+    `          publish: { allow: [${identity.publish.map(quote).join(', ')}] }`,
+    `          subscribe: { allow: [${identity.subscribe.map(quote).join(', ')}] }`,
+    `        }`,
     `      }`,
-    `    }`,
   ];
 }
 
