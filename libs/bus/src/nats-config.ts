@@ -2,14 +2,15 @@ import { BusError } from './errors.js';
 import type { Identity, IdentityName } from './identities.js';
 import { MAX_PAYLOAD_BYTES } from './topology.js';
 
-/** What a broker configuration is made of; everything but `monitorPort`, `tls` and `syncAlways` is required. */
+/** What a broker configuration is made of; `storeDir`, `monitorPort`, `tls` and `syncAlways` may be left out. */
 export interface NatsConfigOptions {
   readonly identities: readonly Identity[];
   /** One password per identity in `identities`: 8–128 printable ASCII characters, no two alike. */
   readonly passwords: Readonly<Partial<Record<IdentityName, string>>>;
   readonly host: string;
   readonly port: number;
-  readonly storeDir: string;
+  /** Where JetStream keeps its files; absent when the server is told on its command line. */
+  readonly storeDir?: string;
   /** HTTP monitoring on the same host; none if absent. */
   readonly monitorPort?: number;
   readonly tls?: { readonly certFile: string; readonly keyFile: string; readonly caFile?: string };
@@ -36,7 +37,7 @@ export function natsConfig(options: NatsConfigOptions): string {
     ...(options.monitorPort === undefined ? [] : [`http: ${quote(`${options.host}:${options.monitorPort}`)}`]),
     `max_payload: ${MAX_PAYLOAD_BYTES}`,
     `jetstream {`,
-    `  store_dir: ${quote(options.storeDir)}`,
+    ...(options.storeDir === undefined ? [] : [`  store_dir: ${quote(options.storeDir)}`]),
     ...(options.syncAlways === true ? ['  sync_interval: always'] : []),
     `}`,
     ...tlsBlock(options.tls),
@@ -136,7 +137,8 @@ function problemsOfSettings(options: NatsConfigOptions): string[] {
   };
   port('port', options.port);
   if (options.monitorPort !== undefined) port('monitorPort', options.monitorPort);
-  const texts = { host: options.host, storeDir: options.storeDir, ...(options.tls ?? {}) };
+  const { host, storeDir, tls } = options;
+  const texts = { host, ...(storeDir === undefined ? {} : { storeDir }), ...(tls ?? {}) };
   for (const [what, value] of Object.entries(texts)) {
     if (!QUOTABLE.test(value)) problems.push(`${what}: expected printable ASCII without double quote and backslash`);
   }
