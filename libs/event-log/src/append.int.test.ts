@@ -4,7 +4,7 @@ import type { AppendBatch } from './append-batch.js';
 import { OperationalError } from './errors.js';
 import { EventLog } from './event-log.js';
 import { startPostgres, type PostgresFixture, type TestDatabase } from './postgres.fixture.js';
-import { batch, event, recorded, sequenceAll } from './test-events.fixture.js';
+import { batch, event, recorded, sequenceAll, untilWaiting } from './test-events.fixture.js';
 
 let postgres: PostgresFixture;
 let db: TestDatabase;
@@ -214,6 +214,22 @@ describe('a command', () => {
     const event = first.streams[0]?.events[1] as { data: unknown };
     event.data = { n: 'changed' };
     expect(await log.append(first)).toEqual({ outcome: 'command-reused', commandId: first.commandId });
+  });
+
+  it('that another transaction records between its look-up and its insert is refused', async () => {
+    recorded(await log.append({ ...batch('s'), steps: { open: [{ taskId: 't', step: 'x' }] } }));
+    const blocker = await db.admin.connect();
+    await blocker.query('BEGIN');
+    await blocker.query('SELECT 1 FROM es.step_lease FOR UPDATE');
+    const one = batch('a');
+    const slow = log.append({ ...one, steps: { close: [{ taskId: 't', step: 'x' }] } });
+    await untilWaiting(db.admin, 'Lock');
+    const elsewhere = new EventLog({ pool: db.ledger });
+    recorded(await elsewhere.append({ ...batch('b'), commandId: one.commandId }));
+    await blocker.query('COMMIT');
+    blocker.release();
+    expect((await slow).outcome).toBe('command-reused');
+    expect(await log.readStream('a')).toEqual([]);
   });
 
   it('is answered from the record after the world has moved on, and may carry another trace', async () => {
