@@ -251,7 +251,7 @@ describe('a command', () => {
     const blocker = await db.admin.connect();
     await blocker.query('BEGIN');
     await blocker.query(`SELECT 1 FROM es.stream WHERE stream_id = 's' FOR UPDATE`);
-    const running = log.append(one);
+    const lost = expect(log.append(one)).rejects.toMatchObject({ name: 'OperationalError', retry: 'later' });
     let killed = 0;
     while (killed === 0) {
       const result = await blocker.query(
@@ -260,7 +260,7 @@ describe('a command', () => {
       );
       killed = result.rowCount ?? 0;
     }
-    await expect(running).rejects.toMatchObject({ name: 'OperationalError', retry: 'later' });
+    await lost;
     await blocker.query('ROLLBACK');
     blocker.release();
     expect(recorded(await log.append(one)).duplicate).toBe(false);
