@@ -79,13 +79,6 @@ export class TestBroker {
     writeFileSync(file, this.config);
     const child = spawn(natsServerBinary(), ['-c', file], { stdio: ['ignore', 'ignore', 'pipe'] });
     this.process = child;
-    // A test that failed before it closed its broker must not leave it behind.
-    const reap = (): void => {
-      child.kill('SIGKILL');
-      rmSync(this.folder, { recursive: true, force: true });
-    };
-    process.once('exit', reap);
-    child.once('exit', () => process.off('exit', reap));
     let log = '';
     child.stderr.on('data', (chunk: Buffer) => (log = (log + chunk.toString()).slice(-4_000)));
     for (;;) {
