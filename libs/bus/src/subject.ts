@@ -1,0 +1,12 @@
+/** True if `token` can stand as one token of a subject: no dot, no wildcard, no space, at most 128 characters. */
+export function isToken(token: string): boolean {
+  return /^[A-Za-z0-9_-]{1,128}$/.test(token);
+}
+
+/**
+ * True for a subject that a client listens on for replies (`_INBOX…`). A server that answers must never answer anywhere else: the
+ * requester chooses the subject, but the answer is published with the rights of whoever answers.
+ */
+export function isInbox(subject: string | undefined): subject is string {
+  return subject !== undefined && /^_INBOX(?:_[a-z-]+)?\.[^\s*>]+$/.test(subject);
+}
