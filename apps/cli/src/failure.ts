@@ -44,3 +44,8 @@ export function explain(error: unknown): { message: string; mend?: string; detai
   const mend = (error as { mend?: unknown }).mend;
   return { message, detail: rest.slice(0, 20), ...(typeof mend === 'string' ? { mend } : {}) };
 }
+
+/** Throws {@link Interrupted} once the person has asked to stop, so that what then fails is not shown as an error. */
+export function throwIfAborted(signal: AbortSignal): void {
+  if (signal.aborted) throw new Interrupted();
+}

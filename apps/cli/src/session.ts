@@ -1,6 +1,5 @@
 import { createPalette, wantsColour, type Palette } from './terminal/palette.js';
 import { createProgress, type Progress } from './terminal/progress.js';
-import { Interrupted } from './failure.js';
 
 /** What a command may know of the process it runs in. */
 export interface Session {
@@ -38,9 +37,4 @@ export function createSession(options: { json: boolean; signal: AbortSignal }): 
     },
     note: (line) => void process.stderr.write(`${line}\n`),
   };
-}
-
-/** Throws {@link Interrupted} once the session was asked to stop. */
-export function throwIfInterrupted(signal: AbortSignal): void {
-  if (signal.aborted) throw new Interrupted();
 }

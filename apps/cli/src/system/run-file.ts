@@ -26,6 +26,7 @@ export const runFileSchema = z.object({
     z.object({
       name: z.string(),
       pid: z.int().optional(),
+      started: z.string().optional(),
       http: z.string().optional(),
       state: z.string(),
       restarts: z.int().min(0),
