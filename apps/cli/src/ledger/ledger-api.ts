@@ -39,9 +39,9 @@ export class LedgerApi {
     return this.#find(`/tasks/${encodeURIComponent(id)}`, taskDocument);
   }
 
-  /** Events of one task after a position, oldest first; waits up to `waitMs` when there are none yet. */
-  taskEvents(id: string, query: { after: number; waitMs: number }): Promise<EventPage> {
-    return this.#get(`/tasks/${encodeURIComponent(id)}/events`, eventPage, query, query.waitMs + ANSWER_TIMEOUT_MS);
+  /** Events of one task after a position, oldest first; waits up to `waitMs` when there are none yet. Undefined for no such task. */
+  taskEvents(id: string, query: { after: number; waitMs: number }): Promise<EventPage | undefined> {
+    return this.#find(`/tasks/${encodeURIComponent(id)}/events`, eventPage, query, query.waitMs + ANSWER_TIMEOUT_MS);
   }
 
   /** Events of the whole log after a position, at most `limit`, oldest first; waits up to `waitMs` when there are none yet. */
@@ -86,7 +86,7 @@ export class LedgerApi {
   }
 
   async #ask(path: string, query: Record<string, number>, timeoutMs: number): Promise<unknown> {
-    const search = new URLSearchParams(Object.entries(query).map(([key, value]) => [key, String(value)]));
+    const search = new URLSearchParams(Object.entries(query).map(([key, value]): [string, string] => [key, String(value)]));
     const address = `${this.#url}${path}${search.size === 0 ? '' : `?${search.toString()}`}`;
     try {
       const response = await fetch(address, {
