@@ -19,6 +19,25 @@ const banTesting = {
   message: 'Only tests (*.test.ts) and libs/testing may use @plumbline/testing.',
 };
 
+/** `no-restricted-imports` does not look at `import()`, so the same bans stand once more as syntax. */
+const banNestAtRunTime = { selector: 'ImportExpression[source.value=/^@nestjs\\u002F/]', message: banNest.message };
+const banTestingAtRunTime = {
+  selector: 'ImportExpression[source.value=/^@plumbline\\u002Ftesting/]',
+  message: banTesting.message,
+};
+
+/** `Date` and `Math` under their own names only: renamed, passed on or taken apart they could hide the clock and luck. */
+const ownNameOnly = [
+  'Identifier[name=/^(Date|Math)$/]',
+  ...[
+    'NewExpression > .callee',
+    'CallExpression > .callee',
+    'MemberExpression > .object',
+    'BinaryExpression > .right',
+    'TSTypeReference > *',
+  ],
+].reduce((selector, allowed) => `${selector}:not(${allowed})`);
+
 export default [
   { ignores: ['**/dist/**', '**/node_modules/**', '**/sample/**', 'tools/**', '.tools/**'] },
   ...tseslint.configs.recommended.map((config) => ({ ...config, files: ['**/*.ts'] })),
@@ -29,7 +48,12 @@ export default [
     rules: {
       '@nx/enforce-module-boundaries': [
         'error',
-        { depConstraints, enforceBuildableLibDependency: false, allowCircularSelfDependency: true, banTransitiveDependencies: false },
+        {
+          depConstraints,
+          enforceBuildableLibDependency: false,
+          allowCircularSelfDependency: true,
+          banTransitiveDependencies: false,
+        },
       ],
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
       '@typescript-eslint/consistent-type-imports': 'off',
@@ -44,16 +68,24 @@ export default [
   {
     files: ['libs/!(host|testing)/src/**/*.ts', 'apps/*/src/**/*.ts'],
     ignores: ['**/*.test.ts'],
-    rules: { 'no-restricted-imports': ['error', { patterns: [banNest, banTesting] }] },
+    rules: {
+      'no-restricted-imports': ['error', { patterns: [banNest, banTesting] }],
+      'no-restricted-syntax': ['error', banNestAtRunTime, banTestingAtRunTime],
+    },
   },
   {
     files: ['services/*/src/**/*.ts', 'libs/host/src/**/*.ts'],
     ignores: ['**/*.test.ts'],
-    rules: { 'no-restricted-imports': ['error', { patterns: [banTesting] }] },
+    rules: {
+      'no-restricted-imports': ['error', { patterns: [banTesting] }],
+      'no-restricted-syntax': ['error', banTestingAtRunTime],
+    },
   },
   {
     files: ['libs/domain/src/**/*.ts'],
     ignores: ['**/*.test.ts'],
+    // Here a rule is not switched off by a comment.
+    linterOptions: { noInlineConfig: true },
     rules: {
       'no-restricted-imports': [
         'error',
@@ -62,15 +94,51 @@ export default [
           patterns: [{ group: ['node:*'], message: 'The domain does no I/O.' }, banNest, banTesting],
         },
       ],
-      'no-restricted-globals': ['error', 'process', 'fetch', 'setTimeout', 'setInterval', 'setImmediate', 'queueMicrotask', 'crypto', 'performance', 'console', 'Buffer'],
+      'no-restricted-globals': [
+        'error',
+        'globalThis',
+        'global',
+        'require',
+        'eval',
+        'Function',
+        'process',
+        'fetch',
+        'setTimeout',
+        'setInterval',
+        'setImmediate',
+        'queueMicrotask',
+        'crypto',
+        'performance',
+        'console',
+        'Buffer',
+      ],
       'no-restricted-syntax': [
         'error',
-        { selector: "MemberExpression[object.name='Date'][property.name='now']", message: 'The domain has no clock: take the instant as an argument.' },
-        { selector: "NewExpression[callee.name='Date'][arguments.length=0]", message: 'The domain has no clock: take the instant as an argument.' },
-        { selector: "CallExpression[callee.name='Date']", message: 'The domain has no clock: take the instant as an argument.' },
-        { selector: "MemberExpression[object.name='Math'][property.name='random']", message: 'The domain has no luck: take the seed as an argument.' },
-        { selector: "ImportExpression", message: 'The domain imports statically.' },
-        { selector: "MemberExpression[object.name='globalThis']", message: 'The domain has no globals.' },
+        {
+          selector: "MemberExpression[object.name='Date'][property.name='now']",
+          message: 'The domain has no clock: take the instant as an argument.',
+        },
+        {
+          selector: "NewExpression[callee.name='Date'][arguments.length=0]",
+          message: 'The domain has no clock: take the instant as an argument.',
+        },
+        {
+          selector: "CallExpression[callee.name='Date']",
+          message: 'The domain has no clock: take the instant as an argument.',
+        },
+        {
+          selector: "MemberExpression[object.name='Math'][property.name='random']",
+          message: 'The domain has no luck: take the seed as an argument.',
+        },
+        { selector: 'ImportExpression', message: 'The domain imports statically.' },
+        {
+          selector: 'MemberExpression[computed=true][object.name=/^(Date|Math)$/]',
+          message: 'The domain has no clock and no luck.',
+        },
+        {
+          selector: ownNameOnly,
+          message: 'Use Date and Math by their own names, so that clock and luck stay visible.',
+        },
       ],
     },
   },

@@ -1,12 +1,15 @@
 /** Builds every project: TypeScript to dist, then the files under src that TypeScript does not copy. */
-import { copyFileSync, existsSync, mkdirSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
-import { dirname, extname, join } from 'node:path';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { buildStamp, inRoot, projectEnv, projectNode, root, SetupError } from './checkout.mjs';
+import { withLock } from './lock.mjs';
 import { createProgress, run } from './progress.mjs';
 
 const ROOMS = ['libs', 'services', 'apps'];
-const ASSETS = new Set(['.sql', '.json', '.md', '.yaml', '.mjs', '.mts']);
+const COPIED = /\.(sql|json|md|yaml|mjs|d\.mts)$/;
+/** Kinds that TypeScript never writes itself. */
+const PRUNED = /\.(sql|md|yaml)$/;
 
 /** Compiles what changed and copies assets; throws SetupError with the compiler's output. */
 export async function build(progress) {
@@ -34,11 +37,22 @@ export function projects() {
 /** Everything inside a `sample` folder is data and goes as it is; elsewhere only known kinds of files. */
 function copyAssets(from, to, inSample = false) {
   if (!existsSync(from)) return;
+  pruneAssets(from, to, inSample);
   for (const entry of readdirSync(from, { withFileTypes: true })) {
     const source = join(from, entry.name);
     const target = join(to, entry.name);
     if (entry.isDirectory()) copyAssets(source, target, inSample || entry.name === 'sample');
-    else if (inSample || ASSETS.has(extname(entry.name))) copyIfChanged(source, target);
+    else if (inSample || COPIED.test(entry.name)) copyIfChanged(source, target);
+  }
+}
+
+/** What was deleted in the source must not live on in dist, where a folder of SQL files may be read whole. */
+function pruneAssets(from, to, inSample) {
+  if (!existsSync(to)) return;
+  for (const entry of readdirSync(to, { withFileTypes: true })) {
+    const gone = !existsSync(join(from, entry.name));
+    if (gone && (inSample || (entry.isFile() && PRUNED.test(entry.name))))
+      rmSync(join(to, entry.name), { recursive: true });
   }
 }
 
@@ -52,7 +66,8 @@ function copyIfChanged(source, target) {
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
   try {
-    await build(createProgress({ quiet: process.argv.includes('--quiet') }));
+    const progress = createProgress({ quiet: process.argv.includes('--quiet') });
+    await withLock(inRoot('.tools', 'setup.lock'), () => build(progress));
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     process.stderr.write(`${error.output}\n${error.message}\n`);

@@ -45,6 +45,7 @@ async function unpackDebian(tool, progress) {
     if (fetched.code !== 0) return lastLine(fetched.output);
     const archive = readdirSync(target).find((file) => file.endsWith('.deb'));
     const unpacked = await run('dpkg-deb', ['-x', join(target, archive), target]);
+    rmSync(join(target, archive));
     if (unpacked.code !== 0) return lastLine(unpacked.output);
     return link(tool, target);
   });

@@ -17,7 +17,6 @@ export interface RepositoryUrl {
 const MAX_LENGTH = 2048;
 const HOST = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\.?$/i;
 const USER = /^[a-z0-9_][a-z0-9._-]*$/i;
-// eslint-disable-next-line no-control-regex -- control characters are what is being refused
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
 
 /**

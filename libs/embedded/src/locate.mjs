@@ -121,7 +121,7 @@ function sandboxProbe() {
     '/dev',
     '--cap-drop',
     'ALL',
-    'true',
+    '/usr/bin/true',
   ];
 }
 

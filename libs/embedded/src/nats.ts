@@ -63,7 +63,7 @@ export async function startNats(given: NatsOptions): Promise<NatsServer> {
   const env = { ...given.env, NATS_URL: undefined };
   const binary = locate('nats-server', { root: ROOT, ...(given.env === undefined ? {} : { env }) });
   if ('missing' in binary) throw new EmbeddedError('binary-missing', binary.missing, binary.mend);
-  mkdirSync(storeDir, { recursive: true });
+  mkdirSync(storeDir, { recursive: true, mode: 0o700 });
   const running = runningNats(storeDir);
   if (running !== undefined) throw inUse(storeDir);
   removePortsFiles(storeDir);

@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -18,7 +18,7 @@ export type PostgresOptions = {
   superuserPassword: string;
   /** Absent: a free one. Given and taken: refused with `port-taken`. */
   port?: number;
-  /** For tests: no fsync unless asked for, and `stop` and `kill` remove `dataDir`. Default false. */
+  /** For tests: no fsync unless asked for, and `stop` removes `dataDir` (`kill` does not). Default false. */
   ephemeral?: boolean;
   /** Default true, or false when `ephemeral`. Without it a power cut may destroy the database; a killed server keeps its commits. */
   fsync?: boolean;
@@ -58,7 +58,8 @@ const ORPHANS_GONE_MS = 15_000;
 /**
  * Starts a real Postgres on 127.0.0.1 with password (SCRAM) logins only, and returns when it accepts connections.
  * Throws EmbeddedError for everything a user can act on; its `log` quotes the server's log, kept as `server.log` in the
- * data folder. As root the server runs unprivileged, see `unprivilegedIdentity`.
+ * data folder. As root the server runs unprivileged, see `unprivilegedIdentity`. Call it on the main thread: the kernel
+ * takes the end of a worker thread for the end of its starter.
  */
 export function startPostgres(options: PostgresOptions): Promise<PostgresServer> {
   return startPostgresAs(unprivilegedIdentity(), options);
@@ -99,7 +100,7 @@ export async function startPostgresAs(identity: ServerIdentity, given: PostgresO
       version,
       exited: server.exited,
       stop,
-      kill: () => server.kill().then(remove),
+      kill: () => server.kill(),
     };
   } catch (error) {
     await server.stop(['SIGINT'], STOP_PATIENCE_MS);
@@ -156,7 +157,6 @@ function launchPostgres(
     logging_collector: 'off',
   };
   const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-  mkdirSync(options.dataDir, { recursive: true });
   return launch({
     command: asIdentity(identity, [binary, '-D', options.dataDir, ...args]),
     cwd: options.dataDir,

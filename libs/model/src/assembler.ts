@@ -1,7 +1,10 @@
 import { z } from 'zod';
 import type { ToolCall } from './chat.js';
 
-/** A piece of an answer as it arrives. Pieces of one tool call share its `index`; `name` and `arguments` are to be appended. */
+/**
+ * A piece of an answer as it arrives. Pieces of one tool call share its `index`; `name` and `arguments` are to be
+ * appended.
+ */
 export type Delta =
   | { readonly kind: 'content' | 'reasoning'; readonly text: string }
   | { readonly kind: 'tool-call'; readonly index: number; readonly name: string; readonly arguments: string };
@@ -60,8 +63,8 @@ interface OpenCall {
 }
 
 /**
- * Puts the chunks of one streamed answer together. Reads both names of the reasoning field. Keeps only choice 0. Nothing of it touches
- * the network or a clock.
+ * Puts the chunks of one streamed answer together. Reads both names of the reasoning field. Keeps only choice 0.
+ * Nothing of it touches the network or a clock.
  */
 export class AnswerAssembler {
   readonly #turn: number;
@@ -93,7 +96,10 @@ export class AnswerAssembler {
     return this.#reasoning.join('');
   }
 
-  /** Token counts as last reported; derived from llama.cpp's `timings` when there is no `usage`; undefined when neither came. */
+  /**
+   * Token counts as last reported; derived from llama.cpp's `timings` when there is no `usage`; undefined when neither
+   * came.
+   */
   get usage(): Usage | undefined {
     if (this.#usage === undefined) return this.#timings;
     if (this.#usage.cachedTokens !== undefined || this.#timings?.cachedTokens === undefined) return this.#usage;
@@ -106,8 +112,9 @@ export class AnswerAssembler {
   }
 
   /**
-   * The calls in order. A call without an id, or with one already taken, is given nine characters made from its turn and place: the
-   * same request and answer give the same ids, and templates that insist on nine alphanumerics accept them.
+   * The calls in order. A call without an id, or with one already taken, is given nine characters made from its turn
+   * and place: the same request and answer give the same ids, and templates that insist on nine alphanumerics accept
+   * them.
    */
   get toolCalls(): ToolCall[] {
     const taken = new Set<string>();

@@ -5,14 +5,20 @@ export interface ToolCall {
   readonly arguments: string;
 }
 
-/** A tool offered to the model; `parameters` is a JSON Schema. Keep list and key order frozen over a run: servers cache by prefix. */
+/**
+ * A tool offered to the model; `parameters` is a JSON Schema. Keep list and key order frozen over a run: servers cache
+ * by prefix.
+ */
 export interface ToolDefinition {
   readonly name: string;
   readonly description: string;
   readonly parameters: Readonly<Record<string, unknown>>;
 }
 
-/** One message of a conversation. `reasoning` is sent back only when it is given: whether it should be depends on the model's family. */
+/**
+ * One message of a conversation. `reasoning` is sent back only when it is given: whether it should be depends on the
+ * model's family.
+ */
 export type ChatMessage =
   | { readonly role: 'system' | 'user'; readonly content: string }
   | {
@@ -32,8 +38,8 @@ export interface Sampling {
 }
 
 /**
- * What servers are known to reject, or to answer with a repeatable 500, in a conversation; undefined when nothing is wrong.
- * Found before sending, so that the fault is booked on the harness with its place and not on the server.
+ * What servers are known to reject, or to answer with a repeatable 500, in a conversation; undefined when nothing is
+ * wrong. Found before sending, so that the fault is booked on the harness with its place and not on the server.
  */
 export function historyProblem(messages: readonly ChatMessage[]): string | undefined {
   if (messages.length === 0) return 'the conversation has no messages';
@@ -72,8 +78,9 @@ function isJsonObject(text: string): boolean {
 }
 
 /**
- * The request body of the OpenAI chat protocol, always streaming and asking for usage. `serverOptions` are added as they are (`top_k`,
- * `min_p`, `chat_template_kwargs`, …); one that would replace a field of the client's own throws a TypeError.
+ * The request body of the OpenAI chat protocol, always streaming and asking for usage. `serverOptions` are added as
+ * they are (`top_k`, `min_p`, `chat_template_kwargs`, …); one that would replace a field of the client's own throws a
+ * TypeError.
  */
 export function requestBody(request: {
   readonly model: string;

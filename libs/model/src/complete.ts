@@ -12,7 +12,10 @@ import type { Endpoint } from './endpoint.js';
 import type { ModelFailureCode } from './failure.js';
 import { MAX_TIMER_MS } from './watchdog.js';
 
-/** How long to wait, each in milliseconds. Only content, reasoning, tool calls and prompt progress count as a sign of life. */
+/**
+ * How long to wait, each in milliseconds. Only content, reasoning, tool calls and prompt progress count as a sign of
+ * life.
+ */
 export interface Timers {
   /** Name resolution, TCP and TLS together. */
   readonly connectMs: number;
@@ -45,7 +48,10 @@ export interface Bytes {
   readonly received: number;
 }
 
-/** An answer the server declared finished. With finishReason `length` it was cut by `maxTokens`, perhaps inside a tool call. */
+/**
+ * An answer the server declared finished. With finishReason `length` it was cut by `maxTokens`, perhaps inside a tool
+ * call.
+ */
 export interface CompletedCompletion {
   readonly outcome: 'complete';
   readonly finishReason: string;
@@ -53,7 +59,10 @@ export interface CompletedCompletion {
   readonly reasoning: string;
   readonly toolCalls: readonly ToolCall[];
   readonly usage?: Usage;
-  /** From the start of the call: to the first delta (or the finish, if there was none), to the end; the longest silence between deltas. */
+  /**
+   * From the start of the call: to the first delta (or the finish, if there was none), to the end; the longest silence
+   * between deltas.
+   */
   readonly timings: { readonly ttftMs: number; readonly durationMs: number; readonly maxGapMs: number };
   readonly bytes: Bytes;
   /** The body as received, whole (a body over the size limit fails); invalid UTF-8 replaced, the key masked. */

@@ -1,5 +1,6 @@
+import http from 'node:http';
 import { describe, expect, it } from 'vitest';
-import { checkEndpoint, endpointUrls } from './endpoint.js';
+import { checkEndpoint, endpointUrls, ForeignAddressError, guardedLookup, type LookupAll } from './endpoint.js';
 
 const resolving = (...addresses: string[]) => ({ resolve: () => Promise.resolve(addresses) });
 
@@ -72,5 +73,32 @@ describe('checkEndpoint', () => {
 
   it('resolves localhost for real', async () => {
     expect(await checkEndpoint('http://localhost:1/')).toMatchObject({ outcome: 'local' });
+  });
+});
+
+describe('guardedLookup', () => {
+  const lying =
+    (...addresses: string[]): LookupAll =>
+    (_host, _options, callback) =>
+      callback(
+        null,
+        addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 })),
+      );
+  const connect = (allowed: boolean, ...addresses: string[]): Promise<Error> =>
+    new Promise((resolve, reject) => {
+      const lookup = guardedLookup(allowed, lying(...addresses));
+      const exchange = http.request({ host: 'models.local', port: 9, lookup, timeout: 500 });
+      exchange.on('error', resolve).on('timeout', () => exchange.destroy(new Error('went out')));
+      exchange.on('response', () => reject(new Error('an answer'))).end();
+    });
+
+  it('stops a connection whose name leads outside, even by one of its addresses', async () => {
+    expect(await connect(false, '192.0.2.1')).toBeInstanceOf(ForeignAddressError);
+    expect(await connect(false, '127.0.0.1', '192.0.2.1')).toBeInstanceOf(ForeignAddressError);
+  });
+
+  it('lets local names and allowed ones through', async () => {
+    expect(await connect(false, '127.0.0.1')).not.toBeInstanceOf(ForeignAddressError);
+    expect(await connect(true, '192.0.2.1')).not.toBeInstanceOf(ForeignAddressError);
   });
 });

@@ -1,26 +1,33 @@
-import { lookup as dnsLookup, type LookupAddress } from 'node:dns';
-import { lookup as dnsLookupAll } from 'node:dns/promises';
+import { lookup as systemLookup, type LookupAddress, type LookupAllOptions } from 'node:dns';
+import { lookup as systemLookupAll } from 'node:dns/promises';
 import { isIP, type LookupFunction } from 'node:net';
 import { isLocalAddress } from './local-address.js';
 
 /** Where a model is served, and what may be said to it. */
 export interface Endpoint {
-  /** Root of the server, with or without its version segment: `http://host:8080` and `http://host:8080/v1` are the same. */
+  /**
+   * Root of the server, with or without its version segment: `http://host:8080` and `http://host:8080/v1` are the same.
+   */
   readonly baseUrl: string;
   /** Sent as a bearer token; never appears in a result. */
   readonly apiKey?: string;
-  /** Host names or addresses outside the house that policy allows; compared whole, without port and without wildcards. */
+  /**
+   * Host names or addresses outside the house that policy allows; compared whole, without port and without wildcards.
+   */
   readonly allowHosts?: readonly string[];
 }
 
-/** The addresses of one endpoint, or why it cannot be one. `versioned` ends in `/v1/` or the like, `root` is the server's. */
+/**
+ * The addresses of one endpoint, or why it cannot be one. `versioned` ends in `/v1/` or the like, `root` is the
+ * server's.
+ */
 export type EndpointUrls =
   | { readonly ok: true; readonly versioned: URL; readonly root: URL; readonly host: string; readonly allowed: boolean }
   | { readonly ok: false; readonly message: string };
 
 /**
- * Takes an endpoint's URL apart without any I/O. Refuses what is not http or https, credentials, query and fragment in the
- * URL, and an address outside the house that is not in `allowHosts`. A name passes here: its addresses are judged
+ * Takes an endpoint's URL apart without any I/O. Refuses what is not http or https, credentials, query and fragment in
+ * the URL, and an address outside the house that is not in `allowHosts`. A name passes here: its addresses are judged
  * when it is resolved ({@link guardedLookup}).
  */
 export function endpointUrls(endpoint: Endpoint): EndpointUrls {
@@ -61,9 +68,9 @@ export type EndpointCheck =
   | { readonly outcome: 'refused'; readonly message: string };
 
 /**
- * Says whether a model endpoint may be used: it is local when its address is, or when *all* addresses its name resolves to
- * are (`.local` names included: the suffix is a habit, not a proof); or it is allowed by name. For use when an endpoint is
- * configured; every connection is judged again, since a name may point elsewhere a moment later.
+ * Says whether a model endpoint may be used: it is local when its address is, or when *all* addresses its name resolves
+ * to are (`.local` names included: the suffix is a habit, not a proof); or it is allowed by name. For use when an
+ * endpoint is configured; every connection is judged again, since a name may point elsewhere a moment later.
  */
 export async function checkEndpoint(
   url: string,
@@ -96,13 +103,20 @@ export class ForeignAddressError extends Error {
   override readonly name = 'ForeignAddressError';
 }
 
+/** Resolves a name to all its addresses, as `dns.lookup` does with `all`. */
+export type LookupAll = (
+  hostname: string,
+  options: LookupAllOptions,
+  callback: (error: Error | null, addresses: LookupAddress[]) => void,
+) => void;
+
 /**
- * A resolver for one connection that fails with {@link ForeignAddressError} when any address of the name is foreign. The
- * addresses judged are the addresses connected to, so a name cannot change between check and use.
+ * A resolver for one connection that fails with {@link ForeignAddressError} when any address of the name is foreign.
+ * The addresses judged are the addresses connected to, so a name cannot change between check and use.
  */
-export function guardedLookup(allowed: boolean): LookupFunction {
+export function guardedLookup(allowed: boolean, lookup: LookupAll = systemLookup): LookupFunction {
   return (hostname, options, callback) => {
-    dnsLookup(hostname, { ...options, all: true }, (error, addresses) => {
+    lookup(hostname, { ...options, all: true }, (error, addresses) => {
       if (error) return callback(error, '', 0);
       const foreign = allowed ? undefined : addresses.find(({ address }) => !isLocalAddress(address));
       if (foreign !== undefined) return callback(new ForeignAddressError(notLocal(hostname, foreign.address)), '', 0);
@@ -136,6 +150,6 @@ function notLocal(host: string, address: string): string {
 }
 
 async function resolveAll(host: string): Promise<readonly string[]> {
-  const found = await dnsLookupAll(host, { all: true });
+  const found = await systemLookupAll(host, { all: true });
   return found.map(({ address }) => address);
 }

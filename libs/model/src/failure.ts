@@ -1,4 +1,7 @@
-/** Who is to blame for a failure: a machine or the network, our own code, or the operator. None of these ever scores a model. */
+/**
+ * Who is to blame for a failure: a machine or the network, our own code, or the operator. None of these ever scores a
+ * model.
+ */
 export type Fault = 'infra' | 'harness' | 'operator' | 'unattributed';
 
 /**
@@ -74,7 +77,10 @@ export function classifyStatus(
   return { code: 'CONFIG_INVALID', message: said };
 }
 
-/** Milliseconds a Retry-After header asks for (seconds or an HTTP date; a past date is 0), or undefined if it says nothing. */
+/**
+ * Milliseconds a Retry-After header asks for (seconds or an HTTP date; a past date is 0), or undefined if it says
+ * nothing.
+ */
 export function parseRetryAfter(value: string | undefined, nowMs: number): number | undefined {
   const text = value?.trim() ?? '';
   if (/^\d{1,9}(?:\.\d+)?$/.test(text)) return Math.ceil(Number(text) * 1000);

@@ -1,17 +1,21 @@
 import http from 'node:http';
 import https from 'node:https';
+import type { Socket } from 'node:net';
 import type { Bytes } from './complete.js';
 import { endpointUrls, guardedLookup, type Endpoint } from './endpoint.js';
 
-/** What a server's `/health` said. `unknown`: it answered, but not in a way that tells (many servers have no such route). */
+/**
+ * What a server's `/health` said. `unknown`: it answered, but not in a way that tells (many servers have no such
+ * route).
+ */
 export interface Health {
   readonly state: 'ready' | 'loading' | 'unknown' | 'unreachable';
   readonly bytes: Bytes;
 }
 
 /**
- * Asks `/health` at the server's root once: 200 is `ready`, 503 `loading`, anything else `unknown`; no answer within `timeoutMs`, an
- * abort, or an address that is not allowed is `unreachable`. The body is not read.
+ * Asks `/health` at the server's root once: 200 is `ready`, 503 `loading`, anything else `unknown`; no answer within
+ * `timeoutMs`, an abort, or an address that is not allowed is `unreachable`. The body is not read.
  */
 export function probeHealth(
   endpoint: Endpoint,
@@ -28,9 +32,10 @@ export function probeHealth(
       signal: AbortSignal.any(signals),
       ...(endpoint.apiKey !== undefined && { headers: { authorization: `Bearer ${endpoint.apiKey}` } }),
     });
+    let connected: Socket | undefined;
+    exchange.on('socket', (socket) => socket.once('connect', () => (connected = socket)));
     const settle = (state: Health['state']): void => {
-      const { socket } = exchange;
-      resolve({ state, bytes: { sent: socket?.bytesWritten ?? 0, received: socket?.bytesRead ?? 0 } });
+      resolve({ state, bytes: { sent: connected?.bytesWritten ?? 0, received: connected?.bytesRead ?? 0 } });
       exchange.destroy();
     };
     exchange.on('response', ({ statusCode }) =>

@@ -2,7 +2,8 @@ import { BlockList, isIP } from 'node:net';
 
 /**
  * The networks of the house: loopback, RFC 1918, link-local (RFC 3927, RFC 4291) and unique local (RFC 4193).
- * Carrier-grade NAT (100.64.0.0/10) is left out: it is shared with strangers, and overlay networks that use it can be allowed by name.
+ * Carrier-grade NAT (100.64.0.0/10) is left out: it is shared with strangers, and overlay networks that use it can be
+ * allowed by name.
  */
 const LOCAL = new BlockList();
 LOCAL.addSubnet('127.0.0.0', 8, 'ipv4');
@@ -22,8 +23,8 @@ MAPPED.addSubnet('::ffff:0:0', 96, 'ipv6');
  * space (IPv4-mapped IPv6 judged by the IPv4 address inside), `localhost`, or a name under `.localhost` or `.local`.
  *
  * Fails closed. Only the canonical spelling of an address is one: `010.0.0.1` is 10.0.0.1 to one reader and 8.0.0.1 to
- * another, so decimal, octal, hexadecimal and shortened forms are not local; nor are 0.0.0.0 and ::, other names, or ''. A
- * name is only a claim: whoever connects must judge the addresses it resolves to (see `checkEndpoint`).
+ * another, so decimal, octal, hexadecimal and shortened forms are not local; nor are 0.0.0.0 and ::, other names, or
+ * ''. A name is only a claim: whoever connects must judge the addresses it resolves to (see `checkEndpoint`).
  */
 export function isLocalAddress(host: string): boolean {
   const bare = (/^\[(.*)\]$/.exec(host)?.[1] ?? host).toLowerCase();

@@ -25,7 +25,10 @@ export const DEFAULT_RETRY_POLICY: RetryPolicy = {
   loadingMs: 600_000,
 };
 
-/** Time and luck, so that a test can hold them. `sleep` may reject when `signal` aborts; `now` counts milliseconds from anywhere. */
+/**
+ * Time and luck, so that a test can hold them. `sleep` may reject when `signal` aborts; `now` counts milliseconds from
+ * anywhere.
+ */
 export interface RetryClock {
   readonly sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
   readonly random: () => number;
@@ -60,10 +63,10 @@ const FIRST_LOADING_WAIT_MS = 1_000;
 const LONGEST_LOADING_WAIT_MS = 15_000;
 
 /**
- * Calls a model and, where sending the identical request again may help, does so. Safe because a model call has no side effect here: tool
- * calls run only after a complete answer. The limits per code are those of `MODEL_FAILURES`; Retry-After is honoured; a
- * loading model is waited for by `/health` and ends as MODEL_LOADING_TIMEOUT. `onDelta` sees the pieces of failed attempts too;
- * `onAttempt` says when one has ended.
+ * Calls a model and, where sending the identical request again may help, does so. Safe because a model call has no side
+ * effect here: tool calls run only after a complete answer. The limits per code are those of `MODEL_FAILURES`;
+ * Retry-After is honoured; a loading model is waited for by `/health` and ends as MODEL_LOADING_TIMEOUT. `onDelta` sees
+ * the pieces of failed attempts too; `onAttempt` says when one has ended.
  */
 export async function completeWithRetry(
   request: CompletionRequest,
@@ -152,7 +155,10 @@ class RetryRun {
     return Math.min(this.#loadingLeftMs, Math.max(stepMs, retryAfterMs));
   }
 
-  /** Waits until `/health` no longer says loading, or the patience for loading is used up; then the request itself must tell. */
+  /**
+   * Waits until `/health` no longer says loading, or the patience for loading is used up; then the request itself must
+   * tell.
+   */
   async #waitForModel(firstWaitMs: number): Promise<void> {
     let waitMs: number | undefined = firstWaitMs;
     while (waitMs !== undefined && !this.#request.signal?.aborted) {

@@ -2,19 +2,21 @@ import http from 'node:http';
 import https from 'node:https';
 import type { Socket } from 'node:net';
 import { AnswerAssembler } from './assembler.js';
-import type { Completion, CompletionRequest } from './complete.js';
+import type { Bytes, Completion, CompletionRequest } from './complete.js';
 import { endpointUrls, ForeignAddressError, guardedLookup } from './endpoint.js';
 import { classifyStatus, excerpt, type Failure } from './failure.js';
 import { SseParser, type SseItem } from './sse.js';
 import { Watchdog } from './watchdog.js';
 
-/** The longest answer that is read. A 100 000 token answer in llama.cpp's one-chunk-per-token framing is about 30 MB. */
+/**
+ * The longest answer that is read. A 100 000 token answer in llama.cpp's one-chunk-per-token framing is about 30 MB.
+ */
 const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
 /** The longest single event: a whole file in one tool call fits, a stream without line ends does not. */
 const MAX_EVENT_CHARS = 4 * 1024 * 1024;
 const MAX_ERROR_BYTES = 64 * 1024;
 /** How long the text of an error may take to arrive once its status is known. */
-const ERROR_BODY_MS = 5_000;
+const ERROR_BODY_MS = 2_000;
 /** How long to wait, after the finish, for usage that may never come. */
 const FINISH_GRACE_MS = 1_000;
 /** Finish reasons by which vLLM, SGLang and gateways say that the server, not the model, ended the answer. */
@@ -185,6 +187,7 @@ export class Turn {
     if (reading.deltas.length > 0) this.#onDelta();
     else if (reading.progressed) this.#silence?.feed();
     for (const delta of reading.deltas) this.#request.onDelta?.(delta);
+    if (this.#settled) return;
     if (!finished && this.#assembler.finishReason !== undefined) this.#onFinish(this.#assembler.finishReason);
     if (this.#assembler.finishReason !== undefined && this.#assembler.hasUsage) this.#complete();
   }
@@ -313,8 +316,10 @@ export class Turn {
     return apiKey === undefined ? text : text.replaceAll(apiKey, '[api key]');
   }
 
-  #bytes(): { sent: number; received: number } {
-    return { sent: this.#socket?.bytesWritten ?? 0, received: this.#socket?.bytesRead ?? 0 };
+  #bytes(): Bytes {
+    // Before there is a connection the socket already counts what waits to be written.
+    if (!this.#connected || this.#socket === undefined) return { sent: 0, received: 0 };
+    return { sent: this.#socket.bytesWritten, received: this.#socket.bytesRead };
   }
 }
 

@@ -4,8 +4,8 @@ export const MAX_TIMER_MS = 2_147_483_647;
 /**
  * Calls `onExpired` once when `limitMs` have passed without {@link Watchdog.feed}.
  *
- * A process that was itself held up (a suspended laptop, a blocked loop) finds its timers due before it has read what waits
- * in its sockets. So an expired timer lets the sockets be read first, and looks again.
+ * A process that was itself held up (a suspended laptop, a blocked loop) finds its timers due before it has read what
+ * waits in its sockets. So an expired timer lets the sockets be read first, and looks again.
  */
 export class Watchdog {
   readonly #limitMs: number;

@@ -6,7 +6,10 @@ import { z } from 'zod';
 
 const MAX_BODY_BYTES = 32 * 1024 * 1024;
 
-/** A finished span as it was exported. Ids are lower-case hexadecimal; instants are Unix milliseconds with microseconds behind the point. */
+/**
+ * A finished span as it was exported. Ids are lower-case hexadecimal; instants are Unix milliseconds with microseconds
+ * behind the point.
+ */
 export interface ReceivedSpan {
   readonly traceId: string;
   readonly spanId: string;
@@ -26,7 +29,10 @@ export interface OtlpReceiver {
   readonly url: string;
   /** Everything received so far, in order of arrival. */
   spans(): readonly ReceivedSpan[];
-  /** Resolves with the spans as soon as the predicate holds for them; rejects after `timeoutMs` or when stopped, and names what came. */
+  /**
+   * Resolves with the spans as soon as the predicate holds for them; rejects after `timeoutMs` or when stopped, and
+   * names what came.
+   */
   waitFor(predicate: (spans: readonly ReceivedSpan[]) => boolean, timeoutMs: number): Promise<readonly ReceivedSpan[]>;
   stop(): Promise<void>;
 }
@@ -65,8 +71,8 @@ const exported = z.object({
 });
 
 /**
- * Starts a receiver for traces in OTLP/HTTP with JSON bodies (plain or gzip) on a free loopback port. Malformed bodies are answered 400,
- * protobuf 415; neither leaves a span behind.
+ * Starts a receiver for traces in OTLP/HTTP with JSON bodies (plain or gzip) on a free loopback port. Malformed bodies
+ * are answered 400, protobuf 415; neither leaves a span behind.
  */
 export async function startOtlpReceiver(): Promise<OtlpReceiver> {
   const inbox = new Inbox();

@@ -4,7 +4,10 @@ import { startScriptedModel } from './server.js';
 
 const USAGE = 'usage: main.js --scenario FILE|DIR [--port 0] [--host 127.0.0.1]';
 
-/** Runs the server until SIGTERM or SIGINT; one JSON line on stdout once it listens. Exit code 2 for bad arguments or scenarios. */
+/**
+ * Runs the server until SIGTERM or SIGINT; one JSON line on stdout once it listens. Exit code 2 for bad arguments or
+ * scenarios.
+ */
 async function main(): Promise<void> {
   const { scenario, port, host } = readArguments();
   const server = await startScriptedModel({ scenarios: loadScenarios(scenario), port, host });

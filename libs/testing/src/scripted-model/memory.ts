@@ -5,7 +5,10 @@ import type { ChatRequest, ReportedUsage } from './wire.js';
 const CHARS_PER_TOKEN = 4;
 const PROMPTS_KEPT = 64;
 
-/** The identity of a conversation so far: model, messages and tools. The same request has the same digest (hexadecimal SHA-256). */
+/**
+ * The identity of a conversation so far: model, messages and tools. The same request has the same digest (hexadecimal
+ * SHA-256).
+ */
 export function conversationDigest(request: ChatRequest): string {
   const { model, messages, tools } = request;
   return createHash('sha256')
@@ -14,8 +17,8 @@ export function conversationDigest(request: ChatRequest): string {
 }
 
 /**
- * What the server remembers between requests: how often a fault has struck, and earlier prompts, as a prefix cache would. Neither
- * changes what is answered, only whether it fails and what is reported as cached.
+ * What the server remembers between requests: how often a fault has struck, and earlier prompts, as a prefix cache
+ * would. Neither changes what is answered, only whether it fails and what is reported as cached.
  */
 export class Memory {
   readonly #strikes = new Map<string, number>();
@@ -29,7 +32,9 @@ export class Memory {
     return before < times;
   }
 
-  /** Token counts of an answer: characters / 4, and as cached the longest prefix shared with one of the last 64 prompts. */
+  /**
+   * Token counts of an answer: characters / 4, and as cached the longest prefix shared with one of the last 64 prompts.
+   */
   usage(request: ChatRequest, reply: Reply): ReportedUsage {
     const prompt = [request.model, request.tools ?? [], ...request.messages]
       .map((part) => JSON.stringify(part))

@@ -5,7 +5,7 @@ import type { Reply } from './script.js';
 import { finishChunk, openingChunk, replyChunks, usageChunk, wholeReply, type ReportedUsage } from './wire.js';
 
 /** An answer ready to be played. */
-export interface Performance {
+export interface PlannedAnswer {
   readonly id: string;
   readonly model: string;
   readonly reply: Reply;
@@ -20,38 +20,38 @@ export interface Performance {
 export const STREAM_ONLY: ReadonlySet<Fault['kind']> = new Set(['pings', 'slow', 'garbage', 'no-done']);
 
 /**
- * Plays an answer to a client as a server-sent event stream, with its fault. Returns once everything is said or the client has gone, whichever
- * is first; a silent answer ends only with the client or the server.
+ * Plays an answer to a client as a server-sent event stream, with its fault. Returns once everything is said or the
+ * client has gone, whichever is first; a silent answer ends only with the client or the server.
  */
-export async function playStream(response: ServerResponse, performance: Performance): Promise<void> {
-  const { fault } = performance;
+export async function playStream(response: ServerResponse, answer: PlannedAnswer): Promise<void> {
+  const { fault } = answer;
   const gone = leaving(response);
-  await pause(performance.played.delayMs, gone);
+  await pause(answer.played.delayMs, gone);
   if (fault?.kind === 'rst' && fault.afterChunks === 0) return reset(response);
   if (gone.aborted) return;
   response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store' });
   response.flushHeaders();
-  const chunks = replyChunks(performance, replyWithFault(performance), performance.played.chunkChars);
+  const chunks = replyChunks(answer, replyWithFault(answer), answer.played.chunkChars);
   const breakAt = fault && 'afterChunks' in fault ? Math.min(fault.afterChunks, chunks.length) : undefined;
-  if (breakAt !== 0) say(response, openingChunk(performance));
+  if (breakAt !== 0) say(response, openingChunk(answer));
   for (const [at, chunk] of [...chunks, undefined].entries()) {
     if (at === breakAt && fault && (await strike(response, fault, gone))) return;
     if (fault?.kind === 'slow') await pause(fault.everyMs, gone);
     if (gone.aborted) return;
     if (chunk !== undefined) say(response, chunk);
   }
-  say(response, finishChunk(performance, performance.reply));
-  if (performance.includeUsage) say(response, usageChunk(performance, performance.usage));
+  say(response, finishChunk(answer, answer.reply));
+  if (answer.includeUsage) say(response, usageChunk(answer, answer.usage));
   if (fault?.kind === 'no-done') return untilGone(gone);
   say(response, '[DONE]');
   response.end();
 }
 
 /** Plays an answer as one JSON document. Only for faults that are not {@link STREAM_ONLY}. */
-export async function playWhole(response: ServerResponse, performance: Performance): Promise<void> {
-  const { fault } = performance;
+export async function playWhole(response: ServerResponse, answer: PlannedAnswer): Promise<void> {
+  const { fault } = answer;
   const gone = leaving(response);
-  await pause(performance.played.delayMs, gone);
+  await pause(answer.played.delayMs, gone);
   if (gone.aborted) return;
   if (fault?.kind === 'rst') return reset(response);
   response.writeHead(200, { 'content-type': 'application/json' });
@@ -63,7 +63,7 @@ export async function playWhole(response: ServerResponse, performance: Performan
     response.end(errorJson(500, fault.message, 'server_error'));
     return;
   }
-  const document = wholeReply(performance, replyWithFault(performance), performance.usage);
+  const document = wholeReply(answer, replyWithFault(answer), answer.usage);
   response.end(fault?.kind === 'eof' ? document.slice(0, document.length / 2) : document);
 }
 
@@ -97,7 +97,7 @@ async function strike(response: ServerResponse, fault: Fault, gone: AbortSignal)
   return true;
 }
 
-function replyWithFault({ reply, fault }: Performance): Reply {
+function replyWithFault({ reply, fault }: PlannedAnswer): Reply {
   if (fault?.kind !== 'truncated-arguments') return reply;
   const last = reply.toolCalls.length - 1;
   return {

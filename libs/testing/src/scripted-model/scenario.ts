@@ -11,10 +11,12 @@ export const PATTERN_FLAGS = 'mu';
 
 const pattern = z.string().refine((text) => groups(text) >= 0, { error: 'is not a valid regular expression' });
 const capturing = pattern.refine((text) => groups(text) === 1, { error: 'must have exactly one capturing group' });
-const captureName = z
-  .string()
-  .regex(/^[a-z][A-Za-z0-9]*$/)
-  .refine((name) => name !== 'item', { error: 'item is reserved' });
+const captures = z
+  .record(z.string(), capturing)
+  .refine((found) => Object.keys(found).every((name) => /^[a-z][A-Za-z0-9]*$/.test(name) && name !== 'item'), {
+    error: 'names must be letters and digits, beginning with a small letter; item is reserved',
+  })
+  .default({});
 const scriptedModel = z.string().startsWith(SCRIPTED_PREFIX);
 const count = z.number().int().nonnegative();
 const durationMs = z.number().int().min(0).max(3_600_000);
@@ -71,9 +73,9 @@ const turn = z.strictObject({
     .refine((when) => Object.keys(when).length > 0, { error: 'must hold a condition' })
     .optional(),
   /** The group of the first match in the text of all messages. */
-  capture: z.record(captureName, capturing).default({}),
+  capture: captures,
   /** The group of every match, without repetitions, in order; `${name}` joins them with ", ". */
-  captureAll: z.record(captureName, capturing).default({}),
+  captureAll: captures,
   reply: z.strictObject({
     reasoning: z.string().optional(),
     /** An object or list is rendered and sent as its JSON text. */
@@ -91,23 +93,28 @@ const turn = z.strictObject({
 });
 
 /**
- * A scripted conversation. Strings of a reply may hold `${name}` of a capture (`$${` is a literal `${`), and a list in it may hold
- * `{"$each": "name", "item": …}`, which becomes one item per value of that captureAll, with `${item}` inside.
+ * A scripted conversation. Strings of a reply may hold `${name}` of a capture (`$${` is a literal `${`), and a list in
+ * it may hold `{"$each": "name", "item": …}`, which becomes one item per value of that captureAll, with `${item}`
+ * inside.
  *
- * Token counts the server reports are characters / 4, rounded up: no tokenizer is involved and they measure nothing but length.
+ * Token counts the server reports are characters / 4, rounded up: no tokenizer is involved and they measure nothing but
+ * length.
  */
 export const scenarioSchema = z
   .strictObject({
     name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/),
     describes: z.string().min(1),
-    /** Which requests it answers; by default those for model `scripted/<name>`. Patterns look at what comes before the first answer. */
+    /**
+     * Which requests it answers; by default those for model `scripted/<name>`. Patterns look at what comes before the
+     * first answer.
+     */
     select: z.strictObject({ model: scriptedModel.optional(), promptMatches: pattern.optional() }).default({}),
     turns: z.array(turn).min(1),
   })
   .superRefine((scenario, context) => {
     for (const [at, { reply, capture, captureAll }] of scenario.turns.entries()) {
       for (const name of templateNames(reply)) {
-        if (name in capture || name in captureAll) continue;
+        if (Object.hasOwn(capture, name) || Object.hasOwn(captureAll, name)) continue;
         const message = `uses \${${name}}, which this turn does not capture; write $\${ for a literal \${`;
         context.addIssue({ code: 'custom', path: ['turns', at, 'reply'], message });
       }
@@ -142,7 +149,10 @@ export function parseScenarios(inputs: readonly { readonly source: string; reado
   });
 }
 
-/** Reads one scenario file, or all `*.json` of a directory in the order of their names; throws {@link ScenarioError}, also when there are none. */
+/**
+ * Reads one scenario file, or all `*.json` of a directory in the order of their names; throws {@link ScenarioError},
+ * also when there are none.
+ */
 export function loadScenarios(path: string): Scenario[] {
   const files = statSync(path, { throwIfNoEntry: false })?.isDirectory()
     ? readdirSync(path)

@@ -27,9 +27,9 @@ export type Scripted =
   | { readonly outcome: 'no-model' | 'no-match'; readonly scenario?: Scenario; readonly message: string };
 
 /**
- * Finds the answer to a request. A function of scenarios and request alone: asked again, by whomever and after whatever restart, it
- * answers the same. The turn is the number of assistant messages. Entries with a fitting `when` come first, in order; then the entry that
- * stands at the turn's place in the list, if it has no `when`.
+ * Finds the answer to a request. A function of scenarios and request alone: asked again, by whomever and after whatever
+ * restart, it answers the same. The turn is the number of assistant messages. Entries with a fitting `when` come first,
+ * in order; then the entry that stands at the turn's place in the list, if it has no `when`.
  */
 export function findReply(scenarios: readonly Scenario[], model: string, messages: readonly PromptMessage[]): Scripted {
   const chosen = chooseScenario(scenarios, model, messages);

@@ -39,10 +39,11 @@ export interface ScriptedModel {
 }
 
 /**
- * Starts an HTTP server that speaks the OpenAI chat protocol and plays scenarios: `/v1/chat/completions` (streaming or in one piece), `/v1/models`,
- * `/health`. It says what it is in every answer: header `x-plumbline-scripted` (the scenario, or `*`), model ids under `scripted/`, a
- * statement in the bodies. A request no scenario answers gets 422 with what was looked for; an unknown model 404. Listens on loopback and a free
- * port unless told otherwise. Throws ScenarioError for scenarios that cannot be played.
+ * Starts an HTTP server that speaks the OpenAI chat protocol and plays scenarios: `/v1/chat/completions` (streaming or
+ * in one piece), `/v1/models`, `/health`. It says what it is in every answer: header `x-plumbline-scripted` (the
+ * scenario, or `*`), model ids under `scripted/`, a statement in the bodies. A request no scenario answers gets 422
+ * with what was looked for; an unknown model 404. Listens on loopback and a free port unless told otherwise. Throws
+ * ScenarioError for scenarios that cannot be played.
  */
 export async function startScriptedModel(options: {
   readonly scenarios: readonly ScenarioInput[];

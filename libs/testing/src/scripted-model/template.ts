@@ -3,7 +3,9 @@ export type Captured = Readonly<Record<string, string | readonly string[]>>;
 
 const TEMPLATE = /\$\$\{|\$\{([a-z][A-Za-z0-9]*)\}/g;
 
-/** The names a reply takes from captures: in `${name}` and `$each`, without the `${item}` that stands inside an `$each`. */
+/**
+ * The names a reply takes from captures: in `${name}` and `$each`, without the `${item}` that stands inside an `$each`.
+ */
 export function templateNames(value: unknown): Set<string> {
   const names = new Set<string>();
   collect(value, false, names);
@@ -37,7 +39,7 @@ export function render(value: unknown, captured: Captured): unknown {
 export function renderText(text: string, captured: Captured): string {
   return text.replace(TEMPLATE, (literal, name: string | undefined) => {
     if (name === undefined) return '${';
-    const value = captured[name];
+    const value = Object.hasOwn(captured, name) ? captured[name] : undefined;
     if (value === undefined) throw new Error(`template ${literal} has no value`);
     return typeof value === 'string' ? value : value.join(', ');
   });

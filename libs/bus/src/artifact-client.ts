@@ -1,0 +1,139 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { ArtifactRef } from '@plumbline/domain';
+
+/** Where an upload says what its bytes are. */
+export const mediaTypeHeader = 'x-plumbline-media-type';
+
+/** Evidence could not be stored or read. */
+export class ArtifactError extends Error {
+  override readonly name = 'ArtifactError';
+  constructor(
+    message: string,
+    readonly retry: 'later' | 'never',
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** The ledger's store of large things, over HTTP. Content-addressed: storing the same bytes twice is storing them once. */
+export class ArtifactClient {
+  constructor(
+    private readonly ledgerUrl: string,
+    private readonly token: string,
+  ) {}
+
+  /** Stores bytes held in memory. */
+  async put(bytes: Uint8Array, mediaType: string, signal?: AbortSignal): Promise<ArtifactRef> {
+    const digest = createHash('sha256').update(bytes).digest('hex');
+    return this.upload(digest, () => bytes as Uint8Array<ArrayBuffer>, bytes.length, mediaType, signal);
+  }
+
+  /** Stores a file without holding it in memory. */
+  async putFile(path: string, mediaType: string, signal?: AbortSignal): Promise<ArtifactRef> {
+    const hash = createHash('sha256');
+    await pipeline(createReadStream(path), hash);
+    const { size } = await stat(path);
+    return this.upload(
+      hash.digest('hex'),
+      () => Readable.toWeb(createReadStream(path)) as ReadableStream<Uint8Array<ArrayBuffer>>,
+      size,
+      mediaType,
+      signal,
+    );
+  }
+
+  /** The bytes of an artifact, verified against its digest. Meant for small ones: refuses beyond `maxBytes`. */
+  async get(ref: Pick<ArtifactRef, 'digest'>, maxBytes: number, signal?: AbortSignal): Promise<Buffer> {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    for await (const chunk of await this.open(ref, signal)) {
+      size += chunk.length;
+      if (size > maxBytes) throw new ArtifactError(`artifact ${ref.digest} is larger than ${maxBytes} bytes`, 'never');
+      chunks.push(chunk);
+    }
+    const bytes = Buffer.concat(chunks);
+    verify(ref.digest, createHash('sha256').update(bytes).digest('hex'));
+    return bytes;
+  }
+
+  /** Writes an artifact to a new file and verifies it. The file of a failed download is the caller's to remove with its folder. */
+  async getFile(ref: Pick<ArtifactRef, 'digest'>, path: string, signal?: AbortSignal): Promise<void> {
+    const hash = createHash('sha256');
+    const body = await this.open(ref, signal);
+    await pipeline(
+      body,
+      async function* (source: AsyncIterable<Buffer>) {
+        for await (const chunk of source) {
+          hash.update(chunk);
+          yield chunk;
+        }
+      },
+      createWriteStream(path, { flags: 'wx' }),
+    );
+    verify(ref.digest, hash.digest('hex'));
+  }
+
+  private async upload(
+    digest: string,
+    body: () => Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array<ArrayBuffer>>,
+    sizeBytes: number,
+    mediaType: string,
+    signal?: AbortSignal,
+  ): Promise<ArtifactRef> {
+    // The type travels apart, so that no parser on the way takes the body for something to read.
+    const headers = {
+      authorization: `Bearer ${this.token}`,
+      'content-type': 'application/octet-stream',
+      [mediaTypeHeader]: mediaType,
+    };
+    const response = await this.call(
+      `/artifacts/${digest}`,
+      { method: 'PUT', body: body(), headers, duplex: 'half' } as RequestInit,
+      signal,
+    );
+    await response.body?.cancel();
+    return { digest, sizeBytes, mediaType };
+  }
+
+  private async open(ref: Pick<ArtifactRef, 'digest'>, signal?: AbortSignal): Promise<AsyncIterable<Buffer>> {
+    const response = await this.call(
+      `/artifacts/${ref.digest}`,
+      { headers: { authorization: `Bearer ${this.token}` } },
+      signal,
+    );
+    if (response.body === null) throw new ArtifactError(`artifact ${ref.digest} came without a body`, 'later');
+    return Readable.fromWeb(response.body as import('node:stream/web').ReadableStream) as AsyncIterable<Buffer>;
+  }
+
+  private async call(path: string, init: RequestInit, signal?: AbortSignal): Promise<Response> {
+    let response: Response;
+    try {
+      response = await fetch(this.ledgerUrl + path, {
+        ...init,
+        redirect: 'error',
+        ...(signal === undefined ? {} : { signal }),
+      });
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw new ArtifactError(`the ledger's artifact store does not answer at ${this.ledgerUrl}`, 'later', {
+        cause: error,
+      });
+    }
+    if (response.ok) return response;
+    const text = (await response.text()).slice(0, 300);
+    const retry = response.status >= 500 || response.status === 408 || response.status === 429 ? 'later' : 'never';
+    throw new ArtifactError(
+      `the ledger answered ${response.status} to ${init.method ?? 'GET'} ${path}: ${text}`,
+      retry,
+    );
+  }
+}
+
+function verify(expected: string, found: string): void {
+  if (expected !== found) throw new ArtifactError(`artifact ${expected} arrived as ${found}`, 'later');
+}

@@ -1,0 +1,64 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Pool, PoolClient } from 'pg';
+import { errorCode, toOperationalError } from './errors.js';
+
+const maxAttempts = 4;
+
+/** A connection taken out of the pool. `release` puts it back, or closes it when it is in an unknown state. */
+export interface Session {
+  readonly client: PoolClient;
+  release(broken?: Error): void;
+}
+
+/**
+ * Takes a connection out of the pool. A connection that breaks while it is out emits `error` besides failing its query; without a
+ * listener that would end the process.
+ */
+export async function openSession(pool: Pool): Promise<Session> {
+  const client = await pool.connect();
+  const onError = (): void => {};
+  client.on('error', onError);
+  return {
+    client,
+    release(broken) {
+      client.removeListener('error', onError);
+      client.release(broken);
+    },
+  };
+}
+
+/** Runs `work` in a transaction begun with `begin`; commits what it returns, rolls back what it throws. */
+export async function inTransaction<T>(
+  pool: Pool,
+  work: (client: PoolClient) => Promise<T>,
+  begin = 'BEGIN',
+): Promise<T> {
+  const session = await openSession(pool);
+  let broken: Error | undefined;
+  try {
+    await session.client.query(begin);
+    const result = await work(session.client);
+    await session.client.query('COMMIT');
+    return result;
+  } catch (error) {
+    await session.client.query('ROLLBACK').catch((failure: unknown) => {
+      broken = failure instanceof Error ? failure : new Error(String(failure));
+    });
+    throw error;
+  } finally {
+    session.release(broken);
+  }
+}
+
+/** Rows of one statement; repeats it when Postgres rolled it back as the victim of a deadlock. Throws OperationalError. */
+export async function queryRows<T extends object>(pool: Pool, text: string, values: unknown[]): Promise<T[]> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return (await pool.query<T>(text, values)).rows;
+    } catch (error) {
+      const rolledBack = errorCode(error) === '40P01' || errorCode(error) === '40001';
+      if (!rolledBack || attempt >= maxAttempts) throw toOperationalError(error, 'the event log');
+      await delay(Math.random() * 5 * attempt);
+    }
+  }
+}

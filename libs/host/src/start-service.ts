@@ -1,0 +1,63 @@
+import 'reflect-metadata';
+import { NestFactory } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import type { ServiceName } from '@plumbline/domain';
+import type { z } from 'zod';
+import { configure, type HostConfig } from './host-config.js';
+import { HostModule, nestLogger, type ServiceModule } from './host-module.js';
+import { createLog } from './log.js';
+import { ServiceProcess } from './service-process.js';
+import { startTracing } from './tracing.js';
+
+/** A service as its `main.ts` describes it. */
+export interface ServiceDescription<Own> {
+  readonly name: ServiceName;
+  /** Parses the environment (empty variables left out, `PLUMB_X_FILE` read into `PLUMB_X`) into the service's own configuration. */
+  readonly config: z.ZodType<Own>;
+  readonly module: (config: Own, host: HostConfig) => ServiceModule;
+}
+
+/**
+ * Runs a service in this process and resolves when it is ready: configuration, tracing, HTTP, NATS, then Nest with every
+ * `onApplicationBootstrap` finished, then one line `ready`. From then on the process lives until a signal ends it.
+ *
+ * Exit codes: 0 after SIGTERM or SIGINT with all work drained; 1 for a failed start, an uncaught exception, or work that could not
+ * be drained in time; 2 for a configuration that is not usable (one sentence per problem on standard error); 128 + signal when a second
+ * signal asks for haste. It never throws: a problem is told to the operator and ends the process.
+ */
+export async function startService<Own>(description: ServiceDescription<Own>): Promise<void> {
+  const { name } = description;
+  const configured = configure(name, description.config, process.env);
+  if (!configured.ok) {
+    for (const problem of configured.problems) process.stderr.write(`${name}: ${problem}\n`);
+    process.exit(2);
+  }
+  const { host, own, secrets } = configured.config;
+  const log = createLog({ service: name, level: host.logLevel, secrets });
+  const service = new ServiceProcess(name, host, log);
+  service.takeSignals();
+  await service.guard(async () => {
+    const { instance, otlpEndpoint: endpoint } = host;
+    service.tracing = await startTracing({
+      service: name,
+      instance,
+      log,
+      ...(endpoint === undefined ? {} : { endpoint }),
+    });
+    const http = await service.listen();
+    const bus = await service.connect();
+    if (bus === undefined) return;
+    const { metrics, health, drains } = service;
+    const module = HostModule.around({ own, host, log, metrics, health, drains, bus }, description.module(own, host));
+    const app = await NestFactory.create<NestExpressApplication>(module, {
+      logger: nestLogger(log),
+      abortOnError: false,
+    });
+    service.application = app;
+    await app.init();
+    if (service.stopping) return;
+    http.serve(app.getHttpAdapter().getInstance() as Parameters<typeof http.serve>[0]);
+    health.state = 'ready';
+    log.info({ http: http.url }, 'ready');
+  });
+}

@@ -1,0 +1,136 @@
+import { ensureTopology, publishLog, recreateLog, verifyLog, type Bus } from '@plumbline/bus';
+import type { EventLog } from '@plumbline/event-log';
+import { logMessage } from './log-message.js';
+
+export interface RelayOptions {
+  batchSize?: number;
+  /** How often LOG is compared with the log while there is nothing to publish. */
+  verifyEveryMs?: number;
+  onPublished: (count: number, pos: number) => void;
+  /** LOG was not a copy of the log: gone, restored from elsewhere, or written to by somebody else. It is being rebuilt. */
+  onRebuild: (why: string) => void;
+  onError: (error: unknown) => void;
+}
+
+/**
+ * Publishes the log to JetStream, in order, each message expecting its predecessor, so that LOG's sequence is the log's position. LOG is a
+ * copy that may vanish: when it is gone or is not the log's copy any more, it is made anew and filled from the log. Two relays at once do
+ * no harm: the second one's messages are duplicates.
+ */
+export class Relay {
+  private stopping = false;
+  private running: Promise<void> | undefined;
+  private wakeUp: () => void = () => undefined;
+  private woken = false;
+
+  constructor(
+    private readonly log: EventLog,
+    private readonly bus: Bus,
+    private readonly options: RelayOptions,
+  ) {}
+
+  start(): void {
+    this.running ??= this.run();
+  }
+
+  /** New positions exist. */
+  wake(): void {
+    this.woken = true;
+    this.wakeUp();
+  }
+
+  async stop(): Promise<void> {
+    this.stopping = true;
+    this.wakeUp();
+    await this.running;
+  }
+
+  private async run(): Promise<void> {
+    let failures = 0;
+    while (!this.stopping) {
+      try {
+        const nextPos = await this.reconcile();
+        failures = 0;
+        await this.publishFrom(nextPos);
+      } catch (error) {
+        this.options.onError(error);
+        failures += 1;
+        await this.sleep(Math.min(100 * 2 ** failures, 5_000));
+      }
+    }
+  }
+
+  /** Compares LOG with the log and rebuilds it if need be. Returns the position to publish from. */
+  private async reconcile(): Promise<number> {
+    const { epoch, pos } = await this.log.head();
+    const { jsm, capabilities } = this.bus;
+    const found = await verifyLog(jsm, epoch, pos);
+    if (found.outcome === 'intact' || found.outcome === 'empty') {
+      await ensureTopology(jsm, capabilities, { logEpoch: epoch });
+      return found.lastSeq + 1;
+    }
+    const why =
+      found.outcome === 'foreign'
+        ? `LOG is foreign: expected ${found.expected}, found ${found.found ?? 'nothing'}`
+        : 'LOG does not exist';
+    if (pos > 0 || found.outcome === 'foreign') this.options.onRebuild(why);
+    const options = { logEpoch: epoch, logStartSeq: await this.firstOpenPosition() };
+    const { nextPos } = await recreateLog(jsm, capabilities, options);
+    await ensureTopology(jsm, capabilities, options);
+    return nextPos;
+  }
+
+  /** Consumers of a rebuilt LOG begin with the oldest task that is still open: what is closed needs nobody any more. */
+  private async firstOpenPosition(): Promise<number> {
+    const { rows } = await this.log.pool.query<{ pos: string | null }>(
+      `SELECT min(l.pos) AS pos FROM es.log l JOIN es.event e ON e.ingest_id = l.ingest_id
+        WHERE e.version = 1 AND e.stream_id LIKE 'task-%'
+          AND NOT EXISTS (SELECT 1 FROM es.event c WHERE c.stream_id = e.stream_id AND c.type = 'task.closed')`,
+    );
+    const open = rows[0]?.pos;
+    return open === null || open === undefined ? Math.max(1, (await this.log.head()).pos) : Number(open);
+  }
+
+  /** Publishes until LOG turns out to be other than expected, or the relay is stopped. */
+  private async publishFrom(first: number): Promise<void> {
+    let next = first;
+    let verifiedAt = performance.now();
+    const { epoch } = await this.log.head();
+    while (!this.stopping) {
+      this.woken = false;
+      const events = await this.log.readLog({ afterPos: next - 1, limit: this.options.batchSize ?? 500 });
+      if (events.length === 0) {
+        await this.sleep(20);
+        if (performance.now() - verifiedAt < (this.options.verifyEveryMs ?? 2_000)) continue;
+        verifiedAt = performance.now();
+        const state = await verifyLog(this.bus.jsm, epoch, (await this.log.head()).pos);
+        if (state.outcome !== 'intact' && state.outcome !== 'empty') return;
+        // Another relay may be ahead; behind means that LOG was restored from an older backup.
+        if (state.lastSeq + 1 !== next) return;
+        continue;
+      }
+      const outcomes = await publishLog(
+        this.bus,
+        events.map((event) => logMessage(epoch, event)),
+      );
+      const stored = outcomes.filter((entry) => entry.outcome === 'published' || entry.outcome === 'duplicate');
+      next += stored.length;
+      if (stored.length > 0) this.options.onPublished(stored.length, next - 1);
+      const stuck = outcomes.find((entry) => entry.outcome !== 'published' && entry.outcome !== 'duplicate');
+      if (stuck?.outcome === 'unknown') throw stuck.error;
+      if (stuck !== undefined) return;
+    }
+  }
+
+  private async sleep(ms: number): Promise<void> {
+    if (this.stopping || this.woken) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.wakeUp = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.wakeUp = () => undefined;
+  }
+}

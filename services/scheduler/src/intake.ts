@@ -1,0 +1,153 @@
+import { parseCloudEvent, type LedgerClient } from '@plumbline/bus';
+import {
+  intakeKinds,
+  parseIntake,
+  resolvePolicy,
+  type IntakeKind,
+  type Refusal,
+  type Submission,
+  type TaskInput,
+} from '@plumbline/domain';
+import type { TaskManager } from './task-manager.js';
+import { contentDigest, taskIdOf } from './task-identity.js';
+
+/** Where something came from: the CloudEvent's identity. */
+export interface Origin {
+  source: string;
+  id: string;
+  traceparent?: string;
+}
+
+export type IntakeResult =
+  | { outcome: 'accepted'; taskId: string; duplicate: boolean }
+  | { outcome: 'refused'; refusal: Refusal; origin?: Origin };
+
+export type IntakeRead =
+  { outcome: 'read'; kind: IntakeKind; data: unknown; origin: Origin } | (IntakeResult & { outcome: 'refused' });
+
+type Headers = Parameters<typeof parseCloudEvent>[0];
+
+const refused = (
+  code: Refusal['code'],
+  message: string,
+  problems: Refusal['problems'] = [],
+): IntakeResult & { outcome: 'refused' } => ({
+  outcome: 'refused',
+  refusal: { code, message: message.slice(0, 2000), problems },
+});
+
+/**
+ * Everything that people hand in, whichever door it came through: one parser, one set of refusals. What is refused leaves nothing behind;
+ * what is repeated is answered as it was the first time.
+ */
+export class Intake {
+  constructor(
+    private readonly manager: TaskManager,
+    private readonly ledger: LedgerClient,
+  ) {}
+
+  /** Reads a CloudEvent from the intake stream. The kind is the last token of its subject and must agree with its type. */
+  read(kind: string, headers: Headers, bytes: Uint8Array): IntakeRead {
+    const parsed = parseCloudEvent(headers, bytes);
+    if (!parsed.ok) {
+      const problems = parsed.problems.slice(0, 20).map(bounded);
+      return refused(
+        'INVALID',
+        `not a CloudEvent: ${problems.map((p) => `${p.field}: expected ${p.expected}`).join('; ')}`,
+        problems,
+      );
+    }
+    const { event } = parsed;
+    const traceparent = event.extensions['traceparent'];
+    const origin = { source: event.source, id: event.id, ...(typeof traceparent === 'string' ? { traceparent } : {}) };
+    if (!isIntakeKind(kind)) {
+      const message = `no intake is called ${JSON.stringify(kind.slice(0, 100))}; expected one of ${Object.keys(intakeKinds).join(', ')}`;
+      return { ...refused('INVALID', message), origin };
+    }
+    const expected = intakeKinds[kind].type;
+    if (event.type === expected) return { outcome: 'read', kind, data: event.data, origin };
+    const problem = { field: 'type', value: JSON.stringify(event.type).slice(0, 200), expected };
+    return { ...refused('INVALID', `type: got ${problem.value}, expected ${expected}`, [problem]), origin };
+  }
+
+  /** Data of one kind, already read from JSON. */
+  async data(kind: IntakeKind, data: unknown, origin: Origin): Promise<IntakeResult> {
+    const parsed = parseIntake(kind, data);
+    if (!parsed.ok) return { outcome: 'refused', refusal: parsed.refusal, origin };
+    if (kind === 'submit') return this.submit(parsed.value as Submission, origin);
+    const { taskId, ...input } = parsed.value as { taskId: string; by: string; why: string; decision: 'go' | 'no-go' };
+    return this.command(taskId, { kind, ...input } as TaskInput & { kind: 'cancel' | 'rule' | 'retry' });
+  }
+
+  private async submit(submission: Submission, origin: Origin): Promise<IntakeResult> {
+    const taskId = taskIdOf(origin, submission);
+    const digest = contentDigest(submission);
+    const { repository, issue, priority, publish } = submission;
+    const submitted = {
+      taskId,
+      source: origin.source,
+      submissionId: origin.id,
+      contentDigest: digest,
+      repository,
+      issue,
+      policy: resolvePolicy(submission.policy),
+      priority,
+      publish,
+    };
+    const handled = await this.manager.handle(taskId, { kind: 'submit', submitted });
+    if (handled.outcome !== 'accepted')
+      return refused('UNAVAILABLE', 'the task could not be recorded now; submit it again');
+    if (handled.state.submission?.contentDigest !== digest) {
+      const problem = {
+        field: 'idempotencyKey',
+        value: JSON.stringify(submission.idempotencyKey ?? origin.id).slice(0, 200),
+        expected: 'a key (or event id) that was not used for another submission',
+      };
+      return refused(
+        'IDEMPOTENCY_KEY_REUSED',
+        `task ${taskId} was submitted under the same key with other content; use another key`,
+        [problem],
+      );
+    }
+    return { outcome: 'accepted', taskId, duplicate: handled.events.length === 0 };
+  }
+
+  private async command(
+    taskId: string,
+    input: TaskInput & { kind: 'cancel' | 'rule' | 'retry' },
+  ): Promise<IntakeResult> {
+    const handled = await this.manager.handle(taskId, input);
+    if (handled.outcome === 'accepted') return { outcome: 'accepted', taskId, duplicate: handled.events.length === 0 };
+    if (handled.outcome !== 'refused')
+      return refused('UNAVAILABLE', 'other decisions on this task kept coming first; try again');
+    // The same command delivered again after it took effect finds the task elsewhere: that is no refusal.
+    if (takenEffect(input, handled.history.events)) return { outcome: 'accepted', taskId, duplicate: true };
+    return refused(handled.code, handled.message);
+  }
+
+  /** Whether a task of this id exists. */
+  async exists(taskId: string): Promise<boolean> {
+    return (await this.ledger.readTask(taskId)).state.phase !== 'none';
+  }
+}
+
+function takenEffect(
+  input: TaskInput & { kind: 'cancel' | 'rule' | 'retry' },
+  events: readonly { type: string; data: unknown }[],
+): boolean {
+  const types = { cancel: 'task.cancelled', rule: 'task.ruled', retry: 'task.retried' } as const;
+  return events.some((event) => {
+    if (event.type !== types[input.kind]) return false;
+    const data = event.data as { by: string; why: string; decision?: string };
+    return (
+      data.by === input.by && data.why === input.why && (input.kind !== 'rule' || data.decision === input.decision)
+    );
+  });
+}
+
+const isIntakeKind = (kind: string): kind is IntakeKind => Object.hasOwn(intakeKinds, kind);
+
+function bounded(problem: { field: string; value: unknown; expected: string }): Refusal['problems'][number] {
+  const value = typeof problem.value === 'string' ? problem.value : (JSON.stringify(problem.value) ?? 'nothing');
+  return { field: problem.field.slice(0, 500), value: value.slice(0, 200), expected: problem.expected.slice(0, 1000) };
+}

@@ -1,0 +1,118 @@
+import { createHash } from 'node:crypto';
+import { context as contextApi } from '@opentelemetry/api';
+import { commandId, traceparentOf, type LedgerClient, type TaskHistory } from '@plumbline/bus';
+import {
+  decide,
+  effectsOf,
+  evolve,
+  fleetStream,
+  taskStream,
+  type AppendReply,
+  type AppendRequest,
+  type EventData,
+  type PlumblineEvent,
+  type TaskInput,
+  type TaskState,
+} from '@plumbline/domain';
+import type { FleetView } from './fleet-view.js';
+
+export type Handled =
+  | { outcome: 'accepted'; events: PlumblineEvent[]; state: TaskState }
+  | { outcome: 'refused'; code: 'UNKNOWN_TASK' | 'ILLEGAL_STATE'; message: string; history: TaskHistory }
+  /** Other deciders kept getting in first; what was asked may be asked again. */
+  | { outcome: 'contended' }
+  /** The grants moved on since the admission was decided. */
+  | { outcome: 'grants-moved' };
+
+export interface ManagerHooks {
+  /** Called with a task's state after each look at it, also when nothing followed. */
+  onState: (taskId: string, state: TaskState) => void;
+  onEvents: (taskId: string, events: readonly PlumblineEvent[]) => void;
+}
+
+const roundsMax = 8;
+
+/**
+ * Runs the process manager on the log: reads a task's history, decides, and appends the events with their steps, timers and grants in one
+ * command that expects the history to be as it was read. Whoever loses the race reads again.
+ */
+export class TaskManager {
+  constructor(
+    private readonly ledger: LedgerClient,
+    private readonly fleet: FleetView,
+    private readonly hooks: ManagerHooks,
+  ) {}
+
+  async handle(
+    taskId: string,
+    input: TaskInput,
+    options: { grant?: EventData<'grant.reserved'>; fleetVersion?: number } = {},
+  ): Promise<Handled> {
+    for (let round = 0; round < roundsMax; round++) {
+      // Taken before the history is read: a grant in this view was recorded with its step's request, so the history read next has both.
+      const grants = Object.values(this.fleet.state.grants).filter((grant) => grant.taskId === taskId);
+      const history = await this.ledger.readTask(taskId);
+      const decision = decide(history.state, input);
+      if (decision.outcome === 'refused') return { ...decision, history };
+      const state = decision.events.reduce<TaskState>(evolve, history.state);
+      const reply = await this.record(taskId, history, decision.events, grants, options);
+      if (reply === 'nothing' || reply.outcome === 'appended') {
+        this.hooks.onState(taskId, state);
+        // A repeated command was counted when it was first appended.
+        if (reply !== 'nothing' && !reply.duplicate) this.hooks.onEvents(taskId, decision.events);
+        return { outcome: 'accepted', events: decision.events, state };
+      }
+      if (reply.outcome !== 'wrong-expected-version')
+        throw new Error(`the ledger answered ${reply.outcome} to a decision on ${taskId}`);
+      if (reply.streamId === fleetStream) return { outcome: 'grants-moved' };
+    }
+    return { outcome: 'contended' };
+  }
+
+  private async record(
+    taskId: string,
+    history: TaskHistory,
+    events: PlumblineEvent[],
+    known: readonly EventData<'grant.reserved'>[],
+    options: { grant?: EventData<'grant.reserved'>; fleetVersion?: number },
+  ): Promise<AppendReply | 'nothing'> {
+    const effects = effectsOf(history.state, events);
+    const released = known
+      .filter((grant) => !effects.grantsKept.includes(grant.grantId))
+      .map((grant): PlumblineEvent => ({
+        type: 'grant.released',
+        data: { grantId: grant.grantId, why: 'the step it was for is over' },
+      }));
+    const grants: PlumblineEvent[] =
+      options.grant === undefined ? released : [{ type: 'grant.reserved', data: options.grant }, ...released];
+    if (events.length === 0 && grants.length === 0) return 'nothing';
+    const streams: AppendRequest['streams'] = [];
+    if (events.length > 0)
+      streams.push({ streamId: taskStream(taskId), expectedVersion: history.state.version, events });
+    if (grants.length > 0) {
+      const expected = options.fleetVersion;
+      streams.push({
+        streamId: fleetStream,
+        events: grants,
+        ...(expected === undefined ? {} : { expectedVersion: expected }),
+      });
+    }
+    const content = createHash('sha256').update(JSON.stringify(streams)).digest('hex');
+    // Below what is being handled; a decision that nothing of the task's trace led to (a timer, a look around) goes on from its beginning.
+    const traceparent = traceparentOf(contextApi.active()) ?? history.traceparent;
+    return this.ledger.append({
+      commandId: commandId('decision', taskId, history.state.version, content),
+      streams,
+      steps: {
+        open: effects.openSteps.map((step) => ({ taskId, step })),
+        close: effects.closeSteps.map((step) => ({ taskId, step })),
+      },
+      timers: {
+        set: effects.setTimers.map((timer) => ({ ...timer, taskId })),
+        cancel: effects.cancelTimers,
+        ...(effects.cancelAllTimers ? { cancelTask: taskId } : {}),
+      },
+      ...(traceparent === undefined ? {} : { traceparent }),
+    });
+  }
+}
