@@ -5,11 +5,14 @@ import { columnsMax, cut, plain } from '../terminal/text.js';
 
 /** `plumb escalations`: what waits for a human, with what was tried and why it was not enough. */
 export async function escalations(session: Session): Promise<number> {
-  const document = await openLedger(session).escalations();
-  session.document({ schema: 'plumbline.escalations/1', ...document });
+  const ledger = openLedger(session);
+  const [document, { tasks }] = await Promise.all([ledger.escalations(), ledger.tasks()]);
+  session.document(document);
   const { palette } = session;
-  for (const { taskId, title, reasons, tried } of document.escalations) {
-    session.say(`${palette.accent(taskId.slice(0, 10))}  ${palette.bold(cut(plain(title ?? ''), columnsMax - 12))}`);
+  const titles = new Map(tasks.map(({ id, title }) => [id, title]));
+  for (const { task: taskId, reasons, tried } of document.escalations) {
+    const title = plain(titles.get(taskId) ?? '');
+    session.say(`${palette.accent(taskId.slice(0, 10))}  ${palette.bold(cut(title, columnsMax - 12))}`);
     for (const { attempt, model, verdict } of tried) {
       session.say(palette.dim(`  attempt ${attempt} by ${plain(model ?? 'no model')}: ${plain(verdict ?? 'no verdict')}`));
     }

@@ -47,7 +47,7 @@ async function intervene(
   const event = cloudEvent(kind, data);
   const answer = await session.progress.step('Asking the scheduler', () =>
     withBus(busLogin(session, 'user'), async (nc) => {
-      const asked = await requestIntake(nc, kind, event);
+      const asked = await requestIntake(nc, kind, data);
       // Retries are only ever asked for, so that nobody's forgotten message starts work much later.
       if (asked.outcome === 'nobody' && kind !== 'retry') await publishIntake(nc, kind, event);
       return asked;

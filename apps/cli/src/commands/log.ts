@@ -1,5 +1,5 @@
 import { exitCodes } from '../failure.js';
-import { taskOf, type EventDocument } from '../ledger/documents.js';
+import type { EventDocument } from '../ledger/documents.js';
 import { findTaskId, unknownTask } from '../ledger/find-task.js';
 import { readLog } from '../ledger/follow.js';
 import type { LedgerApi } from '../ledger/ledger-api.js';
@@ -17,7 +17,7 @@ export async function log(session: Session, [task]: string[], options: { follow?
     id === undefined ? readLog(ledger, { after, follow, signal: session.signal }) : taskLog(ledger, id, { after, follow });
   for await (const event of events) {
     session.document({ schema: 'plumbline.event/1', ...event }, { line: true });
-    const about = id === undefined ? `${(taskOf(event) ?? '').slice(0, 8).padEnd(8)}  ` : '';
+    const about = id === undefined ? `${(event.task ?? '').slice(0, 8).padEnd(8)}  ` : '';
     session.say(eventText(session.palette, event, `${String(event.position).padStart(6)}  ${about}`));
   }
   return exitCodes.ok;

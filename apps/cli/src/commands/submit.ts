@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseIntake, policySchema } from '@plumbline/domain';
@@ -32,7 +33,7 @@ export async function submit(session: Session, _args: string[], options: SubmitO
   const after = ledger === undefined ? 0 : (await ledger.log({ after: 0, limit: 1, waitMs: 0 })).head;
   const answer = await session.progress.step('Submitting', () =>
     withBus(login, async (nc) => {
-      const asked = await requestIntake(nc, 'submit', event);
+      const asked = await requestIntake(nc, 'submit', data);
       if (asked.outcome === 'nobody') await publishIntake(nc, 'submit', event);
       return asked;
     }),
@@ -67,7 +68,8 @@ export function submissionOf(options: SubmitOptions, cwd: string): Record<string
     ...(options.policy === undefined ? {} : { policy: policyOf(options.policy, cwd) }),
     ...(options.priority === undefined ? {} : { priority: options.priority }),
     ...(options.publish === undefined ? {} : { publish: options.publish }),
-    ...(options.key === undefined ? {} : { idempotencyKey: options.key }),
+    // A request that is answered too late and a second try are the same task only under the same key.
+    idempotencyKey: options.key ?? randomUUID(),
   };
 }
 

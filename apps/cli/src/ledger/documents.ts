@@ -60,7 +60,8 @@ export const eventDocument = z.looseObject({
   type: z.string(),
   streamId: z.string().optional(),
   version: z.int().optional(),
-  taskId: z.string().nullish(),
+  /** The task it is about; absent for events of nodes and the fleet. */
+  task: z.string().optional(),
   data: z.unknown(),
 });
 export type EventDocument = z.infer<typeof eventDocument>;
@@ -78,10 +79,10 @@ export const auditDocument = z.looseObject({
 export type AuditDocument = z.infer<typeof auditDocument>;
 
 export const escalationsDocument = z.looseObject({
+  schema: z.literal('plumbline.escalations/1'),
   escalations: z.array(
     z.looseObject({
-      taskId: z.string(),
-      title: z.string().optional(),
+      task: z.string(),
       to: z.string().optional(),
       attempt: z.int().optional(),
       openedAt: z.string().optional(),
@@ -94,10 +95,10 @@ export const escalationsDocument = z.looseObject({
 });
 export type EscalationsDocument = z.infer<typeof escalationsDocument>;
 
-/** The task an event is about: named by the event, else by its stream `task-<id>`. Undefined for events of nodes and the fleet. */
-export function taskOf(event: EventDocument): string | undefined {
-  if (typeof event.taskId === 'string') return event.taskId;
-  const inData = (event.data as { taskId?: unknown } | null)?.taskId;
-  if (event.streamId?.startsWith('task-') === true) return event.streamId.slice('task-'.length);
-  return typeof inData === 'string' ? inData : undefined;
-}
+export const whyDocument = z.looseObject({
+  schema: z.literal('plumbline.why/1'),
+  subject: z.string(),
+  state: z.string(),
+  reasons: z.array(z.looseObject({ code: z.string(), message: z.string() })),
+});
+export type WhyDocument = z.infer<typeof whyDocument>;

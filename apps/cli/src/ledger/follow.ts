@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EventData } from '@plumbline/domain';
 import { exitCodes, throwIfAborted } from '../failure.js';
-import { taskOf, type EventDocument } from './documents.js';
+import type { EventDocument } from './documents.js';
 import { unknownTask } from './find-task.js';
 import type { LedgerApi } from './ledger-api.js';
 
@@ -114,7 +114,7 @@ export async function taskOfSubmission(
 ): Promise<string> {
   for await (const event of readLog(ledger, { ...options, follow: true })) {
     if (event.type !== 'task.submitted') continue;
-    if ((event.data as EventData<'task.submitted'>).submissionId === submissionId) return taskOf(event) ?? '';
+    if ((event.data as EventData<'task.submitted'>).submissionId === submissionId) return event.task ?? '';
   }
   throw new Error('a followed log ends only by interruption');
 }

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { CliError, exitCodes, explain, throwIfAborted } from '../failure.js';
+import { badInput, CliError, explain, throwIfAborted } from '../failure.js';
 import { plain } from '../terminal/text.js';
 import {
   auditDocument,
@@ -7,11 +7,13 @@ import {
   eventPage,
   taskDocument,
   taskListDocument,
+  whyDocument,
   type AuditDocument,
   type EscalationsDocument,
   type EventPage,
   type TaskDocument,
   type TaskListDocument,
+  type WhyDocument,
 } from './documents.js';
 
 const ANSWER_TIMEOUT_MS = 15_000;
@@ -30,13 +32,19 @@ export class LedgerApi {
     this.#signal = options.signal;
   }
 
+  /** The newest tasks, at most 1000. */
   tasks(): Promise<TaskListDocument> {
-    return this.#get('/tasks', taskListDocument);
+    return this.#get('/tasks', taskListDocument, { limit: 1_000 });
   }
 
-  /** The task, or undefined when there is none. */
+  /** The task with this id or the only one whose id begins so; undefined when there is none. */
   async task(id: string): Promise<TaskDocument | undefined> {
     return this.#find(`/tasks/${encodeURIComponent(id)}`, taskDocument);
+  }
+
+  /** Why a task is where it is; undefined when there is none. */
+  async why(id: string): Promise<WhyDocument | undefined> {
+    return this.#find(`/tasks/${encodeURIComponent(id)}/why`, whyDocument);
   }
 
   /** Events of one task after a position, oldest first; waits up to `waitMs` when there are none yet. Undefined for no such task. */
@@ -107,12 +115,27 @@ async function refusal(response: Response, url: string): Promise<CliError> {
   if (response.status === 401 || response.status === 403) {
     return new CliError(`The ledger at ${url} refused the token.`, 'Correct PLUMB_API_TOKEN, or unset PLUMB_API_URL to use the system of this machine.');
   }
-  const body = plain((await response.text().catch(() => '')).slice(0, 300));
-  const said = body === '' ? '' : `: ${body}`;
-  return new CliError(`The ledger at ${url} answered ${response.status}${said}.`, 'Its log says more (`ledger.log` in the logs folder).', {
-    exitCode: response.status === 400 ? exitCodes.usage : exitCodes.refused,
-  });
+  const body = (await response.text().catch(() => '')).slice(0, 2000);
+  if (response.status === 400) return badInput(sentence(messageIn(body)), 'Correct it and try again.');
+  const said = body === '' ? '' : `: ${messageIn(body)}`;
+  return new CliError(
+    sentence(`The ledger at ${url} answered ${response.status}${said}`),
+    'Its log says more (`ledger.log` in the logs folder).',
+  );
 }
+
+/** The message of an error the API answered with: its JSON field, else the text itself. */
+function messageIn(body: string): string {
+  try {
+    const { message } = JSON.parse(body) as { message?: unknown };
+    if (typeof message === 'string') return plain(message);
+  } catch {
+    // Not JSON: something else answers there.
+  }
+  return plain(body.slice(0, 200));
+}
+
+const sentence = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`);
 
 function unreachable(url: string, error: unknown): CliError {
   const cause = error instanceof TypeError && error.cause instanceof Error ? error.cause : error;

@@ -1,13 +1,9 @@
 import { existsSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { serviceNames, type OfferedModel, type ServiceName } from '@plumbline/domain';
 import { CliError } from '../failure.js';
 import type { Home } from '../system/home.js';
 import type { ServicePlan } from './service-process.js';
-
-/** The checkout this program was built in: services are started from it. */
-export const checkout = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..', '..');
 
 /** Where the servers are and how the services get in. */
 export interface Connections {

@@ -92,8 +92,8 @@ export function cloudEvent(kind: IntakeKind, data: unknown, id: string = randomU
 }
 
 /** Asks the scheduler and waits for its answer. Throws CliError with the scheduler's own words for a refusal. */
-export async function requestIntake(nc: NatsConnection, kind: IntakeKind, event: Record<string, unknown>): Promise<IntakeAnswer> {
-  const value = await ask(nc, `plumb.request.task.${kind}`, event, 'application/cloudevents+json');
+export async function requestIntake(nc: NatsConnection, kind: IntakeKind, data: unknown): Promise<IntakeAnswer> {
+  const value = await ask(nc, `plumb.request.task.${kind}`, data);
   if (value === undefined) return { outcome: 'nobody' };
   const { taskId } = value as { taskId?: unknown };
   if (typeof taskId === 'string') return { outcome: 'accepted', taskId };
@@ -136,15 +136,15 @@ async function confirmed(
 
 /** A request of the operator to the ledger about dead letters. Throws CliError for a refusal and when nobody answers. */
 export async function requestDead(nc: NatsConnection, body: { op: 'list' | 'retry' | 'drop'; seq?: number }): Promise<unknown> {
-  const value = await ask(nc, 'plumb.request.ledger.dead', body, 'application/json');
+  const value = await ask(nc, 'plumb.request.ledger.dead', body);
   if (value !== undefined) return value;
   throw new CliError('The ledger is not there to answer.', 'Start it with `plumb up`, or see `plumb doctor`.');
 }
 
 /** The value of a reply `{ok, value | error}`; undefined when nobody serves the subject. */
-async function ask(nc: NatsConnection, subject: string, body: unknown, contentType: string): Promise<unknown> {
+async function ask(nc: NatsConnection, subject: string, body: unknown): Promise<unknown> {
   const headers = natsHeaders();
-  headers.set('content-type', contentType);
+  headers.set('content-type', 'application/json');
   let reply: { ok?: unknown; value?: unknown; error?: { code?: unknown; message?: unknown; retry?: unknown } };
   try {
     const message = await nc.request(subject, JSON.stringify(body), { timeout: REPLY_TIMEOUT_MS, headers });
