@@ -134,7 +134,7 @@ describe('the rules of tidy refuse', () => {
     ['a lone test', () => checkText('a.test.ts', `it.${'only'}('x', () => {});`), '.only'],
     ['a lone chapter', () => checkText('a.test.ts', `describe.concurrent.${'only'}('x', () => {});`), '.only'],
     ['work left over', () => checkText('a.ts', `// ${'TO'}${'DO'}: later`), 'without an issue'],
-    ['a path of one machine', () => checkText('a.md', `see /${'work'}/x`), 'a path of one machine'],
+    ['a path of one machine', () => checkText('a.md', `see /${'work'}/main/x`), 'a path of one machine'],
     ['a registry host', () => checkText('a.json', `https://${'arti'}${'factory'}.example/x`), 'a registry host'],
   ])('%s', (_name, check, complaint) => {
     expect(check()).toEqual([expect.stringContaining(complaint)]);
