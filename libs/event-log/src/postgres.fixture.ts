@@ -136,12 +136,15 @@ export async function startPostgres(): Promise<PostgresFixture> {
   const root = new Pool({ connectionString: server.url, max: 2 });
   root.on('error', () => {});
   const names = new Set([template]);
-  await root.query(`CREATE DATABASE ${template}`);
-  await migrate({
-    adminUrl: withDatabase(server.url, template),
-    ledgerRole: testLedgerRole,
-    ledgerPassword: testLedgerRole,
-  });
+  try {
+    await root.query(`CREATE DATABASE ${template}`);
+    const adminUrl = withDatabase(server.url, template);
+    await migrate({ adminUrl, ledgerRole: testLedgerRole, ledgerPassword: testLedgerRole });
+  } catch (error) {
+    await root.end();
+    await server.stop();
+    throw error;
+  }
   let count = 0;
   const create = async (from: string | undefined): Promise<string> => {
     const name = `test_${suffix}_${++count}`;
