@@ -5,7 +5,7 @@ import { consume, type BusMessage, type ConsumeOptions, type Consumption, type O
 import { consumeService } from './consume-service.js';
 import type { DeadLetter } from './dead-letter.js';
 import { dropDead, listDead, retryDead } from './dead-letter-admin.js';
-import { ensureTopology, recreateLog } from './ensure-topology.js';
+import { ensureDurables, ensureTopology, recreateLog } from './ensure-topology.js';
 import { eventually, gate, TestBroker } from './nats.fixture.js';
 
 const ACK: Outcome = { outcome: 'ack' };
@@ -454,6 +454,7 @@ describe('what the broker may do', () => {
       await publish(ledger, 'one');
       await eventually('one', () => seen.length === 1);
       await recreateLog(ledger.jsm, ledger.capabilities, { logEpoch: 'epoch-2' });
+      await ensureDurables(ledger.jsm, { logEpoch: 'epoch-2' });
       await publish(ledger, 'two');
       await eventually('two', () => seen.length === 2);
       await consumption.stop();

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { taskIdSchema } from './names.js';
+import { cut } from './cut.js';
 import { policySchema, shippedPolicies, type Policy } from './policy.js';
+import { parseRepositoryUrl, parseRevision } from './repository-address.js';
 
 /** What people hand in. One schema for the command line, NATS and HTTP: what one door refuses, every door refuses. */
 
@@ -12,12 +14,27 @@ const text = (max: number): z.ZodString =>
     .refine((value) => !value.includes('\u0000'), 'must not contain NUL characters')
     .refine((value) => value.isWellFormed(), 'must be well-formed Unicode');
 
+const named = (value: string): string => value.replace(/\p{C}/gu, '\ufffd');
+
+/** A check of what git will be given. Local directories pass here: whether they are allowed is code-host's configuration. */
+const checkAddress =
+  (parse: (value: string) => { ok: true } | { ok: false; problem: { expected: string } }) =>
+  (value: string, ctx: z.RefinementCtx): void => {
+    const parsed = parse(value);
+    if (!parsed.ok) ctx.addIssue({ code: 'custom', message: parsed.problem.expected });
+  };
+const repositoryUrl = text(2000).superRefine(checkAddress((value) => parseRepositoryUrl(value, { allowLocal: true })));
+const revision = text(250).superRefine(checkAddress(parseRevision));
+
 export const issueSchema = z.strictObject({
   title: text(500).refine((value) => value.trim() !== '', 'must not be empty'),
   body: text(65_536),
-  url: z
-    .url({ protocol: /^https?$/ })
-    .max(2000)
+  url: text(2000)
+    // eslint-disable-next-line no-control-regex -- control characters are what is being refused
+    .refine(
+      (value) => /^https?:\/\/[^\s\u0000-\u0020\u007f]+$/i.test(value) && URL.canParse(value),
+      'an http or https address',
+    )
     .optional(),
 });
 export type Issue = z.infer<typeof issueSchema>;
@@ -26,9 +43,13 @@ export const prioritySchema = z.enum(['batch', 'normal', 'high']);
 export const publishSchema = z.enum(['none', 'branch', 'pull-request']);
 
 export const submissionSchema = z.strictObject({
-  repository: z.strictObject({ url: text(2000).min(1), base: text(250).min(1) }),
+  repository: z.strictObject({ url: repositoryUrl, base: revision }),
   issue: issueSchema,
-  policy: z.union([z.enum(['strict', 'standard', 'advisory']), policySchema]).default('strict'),
+  policy: z
+    .union([z.enum(['strict', 'standard', 'advisory']), policySchema], {
+      error: 'strict, standard, advisory or a whole policy document',
+    })
+    .default('strict'),
   priority: prioritySchema.default('normal'),
   publish: publishSchema.default('branch'),
   idempotencyKey: text(200).min(1).optional(),
@@ -48,6 +69,8 @@ export const rulingSchema = z.strictObject({
   decision: z.enum(['go', 'no-go']),
   by: person,
   why,
+  /** The attempt the person looked at. When given, a ruling on a task that has gone on since is refused. */
+  attempt: z.int().min(0).max(1000).optional(),
 });
 export const retrySchema = z.strictObject({
   taskId: taskIdSchema,
@@ -103,16 +126,39 @@ export function parseIntake<K extends IntakeKind>(
   return { ok: false, refusal: { code: 'INVALID', message: `${kind} refused: ${message}`.slice(0, 2000), problems } };
 }
 
-/** Zod's issues as problems: field by path, the value found there, and what was expected in words. */
+/** Zod's issues as problems: field by path, the value found there, and what was expected in words. Never throws, whatever `root` is. */
 export function problemsOf(error: z.ZodError, root: unknown): Problem[] {
-  return error.issues.slice(0, 20).map((issue) => ({
-    field: (issue.path.map(String).join('.') || '(whole document)').slice(0, 500),
-    value: show(valueAt(root, issue.path)),
-    expected: (issue.code === 'unrecognized_keys'
-      ? `no field ${issue.keys.slice(0, 5).join(', ')}`
-      : issue.message
-    ).slice(0, 1000),
-  }));
+  return error.issues
+    .flatMap((issue) => nestedIssues(issue, root))
+    .slice(0, 20)
+    .map((issue) => ({
+      field: cut(issue.path.map((key) => named(String(key))).join('.') || '(whole document)', 500),
+      value: show(valueAt(root, issue.path)),
+      expected: cut(expectationOf(issue), 1000),
+    }));
+}
+
+type IssueAt = Pick<z.core.$ZodIssue, 'message' | 'path' | 'code'> & { keys?: string[] };
+
+/** For a value that may be one of several things, the problems of the one it looks like: what was handed in as an object is judged as one. */
+function nestedIssues(issue: z.core.$ZodIssue, root: unknown): IssueAt[] {
+  const value = valueAt(root, issue.path);
+  if (issue.code !== 'invalid_union' || typeof value !== 'object' || value === null || Array.isArray(value))
+    return [issue];
+  const deep = issue.errors.find((branch) =>
+    branch.some((inner) => inner.path.length > 0 || inner.code === 'unrecognized_keys'),
+  );
+  return (deep ?? [issue]).map((inner) =>
+    inner === issue ? issue : { ...inner, path: [...issue.path, ...inner.path] },
+  );
+}
+
+function expectationOf(issue: IssueAt): string {
+  if (issue.code !== 'unrecognized_keys') return issue.message;
+  return `no field ${(issue.keys ?? [])
+    .slice(0, 5)
+    .map((key) => cut(named(key), 100))
+    .join(', ')}`;
 }
 
 function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
@@ -124,14 +170,19 @@ function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
   return value;
 }
 
+/** A value in at most 201 characters, at a cost that does not grow with it: what is refused may be huge, deep or not even JSON. */
 function show(value: unknown): string {
-  const text =
-    value === undefined
-      ? 'nothing'
-      : typeof value === 'string'
-        ? JSON.stringify(value)
-        : (JSON.stringify(value) ?? typeof value);
-  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
+  if (value === undefined) return 'nothing';
+  if (typeof value === 'string') {
+    // A refusal is logged and shown; credentials written into an address must not be.
+    const shown = cut(value, 200).toWellFormed().replace(/\/\/[^/@\s]*@/g, '//***@');
+    return cut(JSON.stringify(shown), 200);
+  }
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (typeof value !== 'object' || value === null) return cut(String(value), 200);
+  const keys: string[] = [];
+  for (const key in value) if (keys.push(cut(named(key), 40)) === 5) break;
+  return cut(keys.length === 0 ? 'an empty object' : `an object with ${keys.join(', ')}`, 200);
 }
 
 /** The policy a submission asks for, by name or whole. */

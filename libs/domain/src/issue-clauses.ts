@@ -1,3 +1,5 @@
+import { cut } from './cut.js';
+
 /** One numbered statement of an issue. `C1` is the title. */
 export interface Clause {
   id: string;
@@ -18,7 +20,7 @@ export function splitClauses(issue: { title: string; body: string }): Clause[] {
   if (texts.length > clausesMax) kept[clausesMax - 1] = texts.slice(clausesMax - 1).join(' ');
   return kept.map((text, index) => ({
     id: `C${index + 1}`,
-    text: text.length > clauseCharsMax ? `${text.slice(0, clauseCharsMax)}…` : text,
+    text: cut(text, clauseCharsMax),
   }));
 }
 
@@ -31,7 +33,7 @@ function proseOf(body: string): string[] {
     if (paragraph.length > 0) out.push(paragraph.join(' '));
     paragraph = [];
   };
-  for (const line of body.replace(/<!--[\s\S]*?-->/g, '').split(/\r?\n/)) {
+  for (const line of withoutComments(body).split(/\r?\n/)) {
     const mark = /^\s*(```+|~~~+)/.exec(line)?.[1];
     if (mark !== undefined) {
       if (fence === undefined) fence = mark;
@@ -52,6 +54,19 @@ function proseOf(body: string): string[] {
   }
   flush();
   return out;
+}
+
+/** HTML comments are invisible to whoever reads the issue, so they ask for nothing. In one pass: a pattern would be quadratic on openings without an end. */
+function withoutComments(body: string): string {
+  let out = '';
+  let from = 0;
+  for (;;) {
+    const open = body.indexOf('<!--', from);
+    const close = open < 0 ? -1 : body.indexOf('-->', open + 4);
+    if (close < 0) return out + body.slice(from);
+    out += body.slice(from, open);
+    from = close + 3;
+  }
 }
 
 /** Sentences end at . ! or ? before a space and a capital, digit, quote or back-tick; short abbreviations do not end one. */

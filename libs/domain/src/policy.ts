@@ -19,7 +19,7 @@ export const policySchema = z
   .strictObject({
     name: z.string().regex(/^[a-z][a-z0-9-]{0,39}$/),
     /** Checks that must pass, or be shown not to apply, for GO. */
-    required: z.array(checkIdSchema),
+    required: z.array(checkIdSchema).max(checkIds.length),
     effects: z.partialRecord(checkIdSchema, effectSchema),
     panel: z.strictObject({
       seats: z.array(z.strictObject({ seat: seatSchema, canVouch: z.boolean() })).max(8),

@@ -75,16 +75,18 @@ const decoys = [
 /**
  * The clauses of an issue as one seat of one attempt sees them: numbered, with one seeded statement among them that the issue does not
  * make. A reviewer that maps the decoy to hunks did not read the issue. Deterministic in its arguments, so that the rail can recompute
- * which clause was the decoy. The decoy is never first, and never one that shares two or more long words with the issue.
+ * which clause was the decoy. The decoy is never first, and never one that shares two or more word stems with the issue, unless every one
+ * does; then it is one of those that share the fewest.
  */
 export function reviewBrief(
   issue: { title: string; body: string },
   seed: { taskId: string; attempt: number; seat: string },
 ): ReviewBrief {
   const random = seededRandom(`${seed.taskId}/${seed.attempt}/${seed.seat}`);
-  const words = longWords(`${issue.title} ${issue.body}`);
-  const foreign = decoys.filter((decoy) => [...longWords(decoy)].filter((w) => words.has(w)).length < 2);
-  const pool = foreign.length > 0 ? foreign : decoys;
+  const words = stems(`${issue.title} ${issue.body}`);
+  const shared = decoys.map((decoy) => [...stems(decoy)].filter((stem) => words.has(stem)).length);
+  const tolerated = Math.max(1, Math.min(...shared));
+  const pool = decoys.filter((_, index) => (shared[index] ?? 0) <= tolerated);
   const decoy = pool[Math.floor(random() * pool.length)] ?? decoys[0];
   const texts = splitClauses(issue).map((clause) => clause.text);
   const at = 1 + Math.floor(random() * texts.length);
@@ -92,6 +94,14 @@ export function reviewBrief(
   return { clauses: texts.map((text, index) => ({ id: `C${index + 1}`, text })), decoyId: `C${at + 1}` };
 }
 
-function longWords(text: string): Set<string> {
-  return new Set(text.toLowerCase().match(/[a-z]{5,}/g) ?? []);
+const stopWords = new Set(
+  'add and are can for from from given into its make not one set should sure that the then this time use when with without'.split(
+    ' ',
+  ),
+);
+
+/** The words of a text that carry meaning, each cut to its first five letters, so that «retry», «retries» and «retrying» are not three. */
+function stems(text: string): Set<string> {
+  const words = text.toLowerCase().match(/[a-z]{3,}/g) ?? [];
+  return new Set(words.filter((word) => !stopWords.has(word)).map((word) => word.slice(0, word.length > 5 ? 4 : 5)));
 }

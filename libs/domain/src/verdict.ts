@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { checkIds, reasonIdSchema, type CheckId, type CheckResult, type Outcome } from './check.js';
+import { cut } from './cut.js';
+import { checkIds, railIds, reasonIdSchema, type CheckId, type CheckResult, type Outcome } from './check.js';
 import { effectOf, type Policy } from './policy.js';
 import { evidenceRail } from './rails/evidence.js';
 import { stoppingFindings } from './rails/grounding.js';
@@ -8,11 +9,14 @@ import type { HunkRef, Review } from './review.js';
 export const verdictSchema = z.enum(['GO', 'NO-GO', 'INCOMPLETE']);
 export type Verdict = z.infer<typeof verdictSchema>;
 
+const summaryCharsMax = 600;
+const reasonsMax = 300;
+
 /** Why a verdict is not GO. `unknown` marks what could not be told or is missing; it withholds GO as `demote` does. */
 export const reasonSchema = z.strictObject({
   check: reasonIdSchema,
   effect: z.enum(['block', 'demote', 'unknown']),
-  summary: z.string().min(1).max(600),
+  summary: z.string().min(1).max(summaryCharsMax),
   evidence: z.array(z.string().max(200)).max(50),
 });
 export type Reason = z.infer<typeof reasonSchema>;
@@ -20,9 +24,9 @@ export type Reason = z.infer<typeof reasonSchema>;
 export const judgementSchema = z.strictObject({
   verdict: verdictSchema,
   /** Every failed, unknown or missing required item, blocks first. Empty only for GO. */
-  reasons: z.array(reasonSchema).max(300),
+  reasons: z.array(reasonSchema).max(reasonsMax),
   /** What is worth showing and changes nothing. */
-  advice: z.array(z.string().max(600)).max(300),
+  advice: z.array(z.string().max(summaryCharsMax)).max(reasonsMax),
 });
 export type Judgement = z.infer<typeof judgementSchema>;
 
@@ -53,23 +57,29 @@ export interface Facts {
  * verified evidence. Nothing here can raise a verdict. Nothing recorded → INCOMPLETE. After Jepsen's `merge-valid`, but not true on empty.
  */
 export function adjudicate(policy: Policy, facts: Facts): Judgement {
-  const reasons: Reason[] = [];
+  const found: Reason[] = [];
   const advice: string[] = [];
+  const gate = facts.gate !== null && facts.gate.tree === facts.subject?.tree ? facts.gate : null;
   if (facts.subject === null)
-    reasons.push({ check: 'attempt', effect: 'unknown', summary: 'the attempt proposed no change', evidence: [] });
-  judgeGate(policy, facts, reasons, advice);
-  judgePanel(policy, facts, reasons, advice);
+    found.push({ check: 'attempt', effect: 'unknown', summary: 'the attempt proposed no change', evidence: [] });
+  judgeGate(policy, { ...facts, gate }, found, advice);
+  judgePanel(policy, { ...facts, gate }, found, advice);
+  const reasons = boundReasons(sortReasons(found));
   const verdict: Verdict = reasons.some((reason) => reason.effect === 'block')
     ? 'NO-GO'
     : reasons.length > 0
       ? 'INCOMPLETE'
       : 'GO';
-  return { verdict, reasons: sortReasons(reasons), advice: [...new Set(advice)].sort() };
+  return {
+    verdict,
+    reasons,
+    advice: [...new Set(advice.map((text) => cut(text, summaryCharsMax)))].sort().slice(0, reasonsMax),
+  };
 }
 
 function judgeGate(policy: Policy, facts: Facts, reasons: Reason[], advice: string[]): void {
   const tree = facts.subject?.tree;
-  const gate = facts.gate !== null && facts.gate.tree === tree ? facts.gate : null;
+  const { gate } = facts;
   if (gate === null && facts.subject !== null) {
     reasons.push({ check: 'gate', effect: 'unknown', summary: 'the gate did not conclude on this tree', evidence: [] });
   }
@@ -101,7 +111,9 @@ function judgeGate(policy: Policy, facts: Facts, reasons: Reason[], advice: stri
       if (effect === 'advise') advice.push(`${check}: ${summary}`);
       else reasons.push({ check, effect, summary, evidence });
     } else if (merged.outcome === 'unknown') {
-      if (policy.required.includes(check)) reasons.push({ check, effect: 'unknown', summary, evidence });
+      // A check that could not tell withholds what its failure would have withheld; only what is advice when red is advice when blind.
+      if (policy.required.includes(check) || effectOf(policy, check) !== 'advise')
+        reasons.push({ check, effect: 'unknown', summary, evidence });
       else advice.push(`${check} could not tell: ${summary}`);
     }
   }
@@ -120,29 +132,30 @@ function meet(results: readonly CheckResult[]): { outcome: Outcome; result: Chec
   return worst;
 }
 
+/**
+ * The panel: the seats policy asks for, and whoever else has reviewed this tree. A review nobody asked for can lower a verdict like any
+ * other and vouches for nothing.
+ */
 function judgePanel(policy: Policy, facts: Facts, reasons: Reason[], advice: string[]): void {
-  if (policy.panel.seats.length === 0 || facts.subject === null) return;
-  const { subject } = facts;
+  if (facts.subject === null) return;
+  const { tree } = facts.subject;
   const context = { taskId: facts.taskId, attempt: facts.attempt, issue: facts.issue, hunks: facts.gate?.hunks ?? [] };
   const approvals = new Map<string, string>();
-  for (const { seat, canVouch } of policy.panel.seats) {
+  const asked = new Map(policy.panel.seats.map(({ seat, canVouch }) => [seat, canVouch]));
+  for (const seat of new Set([...asked.keys(), ...facts.reviews.map((entry) => entry.review.seat)])) {
     const reviews = facts.reviews
-      .filter((entry) => entry.review.seat === seat && entry.tree === subject.tree)
+      .filter((entry) => entry.review.seat === seat && entry.tree === tree)
       .map((entry) => entry.review);
-    if (reviews.length === 0) {
-      const why = facts.unreviewed.find((entry) => entry.seat === seat)?.why;
-      reasons.push({
-        check: 'panel',
-        effect: 'unknown',
-        summary: `no review from the ${seat}${why === undefined ? '' : `: ${why}`}`,
-        evidence: [],
-      });
+    if (reviews.length === 0 && asked.has(seat)) {
+      const why = facts.unreviewed.filter((entry) => entry.seat === seat).map((entry) => entry.why);
+      const summary = [`no review from the ${seat}`, ...[...new Set(why)].sort()].join(': ');
+      reasons.push({ check: 'panel', effect: 'unknown', summary: cut(summary, summaryCharsMax), evidence: [] });
     }
     const verdicts = reviews.map((review) => judgeReview(context, review, reasons, advice));
-    // A seat has one voice: it approves only if each of its reviews does.
-    if (canVouch && verdicts.length > 0 && verdicts.every((approves) => approves)) {
-      for (const review of reviews) approvals.set(seat, review.family.toLowerCase());
-    }
+    // A seat has one voice: it approves only if each of its reviews does, and as one family.
+    const family = reviews.map((review) => familyOf(review)).sort()[0] ?? '';
+    if (asked.get(seat) === true && family !== '' && verdicts.every((approves) => approves))
+      approvals.set(seat, family);
   }
   const families = new Set(approvals.values()).size;
   if (approvals.size < policy.panel.approvalsMin || families < policy.panel.familiesMin) {
@@ -156,6 +169,8 @@ function judgePanel(policy: Policy, facts: Facts, reasons: Reason[], advice: str
   }
 }
 
+const familyOf = (review: Review): string => review.family.normalize('NFKC').trim().toLowerCase();
+
 /** Whether one review is an approval that counts. Everything that lowers the verdict is pushed to `reasons`. */
 function judgeReview(
   context: Parameters<typeof evidenceRail>[0],
@@ -165,7 +180,7 @@ function judgeReview(
 ): boolean {
   const who = `${review.seat} (${review.model})`;
   const push = (check: Reason['check'], effect: Reason['effect'], summary: string): void => {
-    reasons.push({ check, effect, summary: summary.slice(0, 600), evidence: [] });
+    reasons.push({ check, effect, summary: cut(summary, summaryCharsMax), evidence: [] });
   };
   const evidence = evidenceRail(context, review);
   if (evidence.outcome !== 'pass') push('evidence', 'demote', evidence.summary);
@@ -190,7 +205,7 @@ function judgeReview(
   if (review.decision === 'cannot-decide') push('panel', 'unknown', `${who} could not decide`);
   for (const finding of review.findings) {
     if (finding.severity === 'minor' || finding.severity === 'note')
-      advice.push(`${who}: ${finding.severity}: ${finding.claim}`.slice(0, 600));
+      advice.push(`${who}: ${finding.severity}: ${finding.claim}`);
   }
   return (
     review.decision === 'approve' &&
@@ -216,6 +231,28 @@ function sortReasons(reasons: readonly Reason[]): Reason[] {
     (a, b) => effects[a.effect] - effects[b.effect] || compare(a.check, b.check) || compare(a.summary, b.summary),
   );
 }
+
+/**
+ * Keeps a verdict recordable whatever reviewers write: what the harness found stays, of the reviews' reasons the first ones in order, and
+ * one that says how many more there are. Keeps at least one reason of the worst effect, so that the verdict stays the same.
+ */
+function boundReasons(reasons: readonly Reason[]): Reason[] {
+  if (reasons.length <= reasonsMax) return [...reasons];
+  const room = reasonsMax - 1 - reasons.filter((reason) => isHarness(reason)).length;
+  let taken = 0;
+  const kept = reasons.filter((reason) => isHarness(reason) || taken++ < room);
+  const dropped = reasons.filter((reason) => !kept.includes(reason));
+  const effect = dropped.some((reason) => reason.effect === 'block') ? 'block' : 'unknown';
+  const more: Reason = {
+    check: 'panel',
+    effect,
+    summary: `and ${dropped.length} more reasons from reviews`,
+    evidence: [],
+  };
+  return sortReasons([...kept, more]);
+}
+
+const isHarness = (reason: Reason): boolean => !(railIds as readonly string[]).includes(reason.check);
 
 function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;

@@ -16,13 +16,18 @@ export function evolveFleet(state: FleetState, event: PlumblineEvent): FleetStat
       const { node, pools, models } = event.data;
       return { ...state, nodes: { ...state.nodes, [node]: { pools, models, unreachable: {} } } };
     }
-    case 'model.ready':
+    case 'model.ready': {
+      const { node, model, endpoint } = event.data;
+      return patchNode(state, node, ({ pools, models, unreachable: { [model]: _was, ...unreachable } }) => ({
+        pools,
+        // Where it answers now is where it is to be asked; a server that was started anew may listen elsewhere.
+        models: models.map((offered) => (offered.name === model ? { ...offered, endpoint } : offered)),
+        unreachable,
+      }));
+    }
     case 'model.unreachable': {
-      const known = state.nodes[event.data.node];
-      if (known === undefined) return state;
-      const { [event.data.model]: _was, ...others } = known.unreachable;
-      const unreachable = event.type === 'model.ready' ? others : { ...others, [event.data.model]: event.data.why };
-      return { ...state, nodes: { ...state.nodes, [event.data.node]: { ...known, unreachable } } };
+      const { node, model, why } = event.data;
+      return patchNode(state, node, (known) => ({ ...known, unreachable: { ...known.unreachable, [model]: why } }));
     }
     case 'grant.reserved':
       return { ...state, version: state.version + 1, grants: { ...state.grants, [event.data.grantId]: event.data } };
@@ -34,6 +39,17 @@ export function evolveFleet(state: FleetState, event: PlumblineEvent): FleetStat
       return state;
   }
 }
+
+type FleetNode = FleetState['nodes'][string];
+
+function patchNode(state: FleetState, node: string, patch: (known: FleetNode) => FleetNode): FleetState {
+  const known = lookup(state.nodes, node);
+  return known === undefined ? state : { ...state, nodes: { ...state.nodes, [node]: patch(known) } };
+}
+
+/** Own entries only: `constructor` is a legal name for a node and for a model. */
+const lookup = <T>(record: Readonly<Record<string, T>>, key: string): T | undefined =>
+  Object.hasOwn(record, key) ? record[key] : undefined;
 
 export interface SeatNeed {
   taskId: string;
@@ -55,17 +71,19 @@ export type Admission =
 
 /**
  * Admits a model for a step, or says why not. Cumulative and fail-closed: the models in use on a pool, with this one, never exceed its
- * budget; a model with no known pool does not start. A model is charged once, however many of its slots are in use. Models are tried in the
- * order of their names, those already in use first, so that the same fleet always answers the same.
+ * budget; a model with no known pool does not start. A model is charged once, however many of its slots are in use. The tier is the
+ * coder's: a review is taken by any tier, the task's own first, so that going up a tier never leaves a panel without reviewers. Models are
+ * tried in the order of their names, those already in use first, so that the same fleet always answers the same.
  */
 export function admit(fleet: FleetState, need: SeatNeed): Admission {
   const candidates = Object.entries(fleet.nodes)
     .flatMap(([node, entry]) =>
       entry.models.map((model) => ({ node, model, used: slotsUsed(fleet, node, model.name) })),
     )
-    .filter(({ model }) => model.seats.includes(need.seat) && model.tier === need.tier)
+    .filter(({ model }) => model.seats.includes(need.seat) && (need.seat !== 'coder' || model.tier === need.tier))
     .sort(
       (a, b) =>
+        Number(b.model.tier === need.tier) - Number(a.model.tier === need.tier) ||
         Number(b.used > 0) - Number(a.used > 0) ||
         (a.model.name < b.model.name ? -1 : a.model.name > b.model.name ? 1 : a.node < b.node ? -1 : 1),
     );
@@ -109,8 +127,8 @@ export function admit(fleet: FleetState, need: SeatNeed): Admission {
 }
 
 function obstacle(fleet: FleetState, node: string, model: OfferedModel, used: number): WaitReason | undefined {
-  const entry = fleet.nodes[node];
-  const why = entry?.unreachable[model.name];
+  const entry = lookup(fleet.nodes, node);
+  const why = entry === undefined ? undefined : lookup(entry.unreachable, model.name);
   if (why !== undefined)
     return { code: 'MODEL_UNREACHABLE', message: `${model.name} on ${node} does not answer: ${why}`, numbers: {} };
   if (used >= model.slots)
@@ -123,8 +141,8 @@ function obstacle(fleet: FleetState, node: string, model: OfferedModel, used: nu
   if (pool === undefined)
     return { code: 'POOL_UNKNOWN', message: `${node} names no pool ${model.pool} for ${model.name}`, numbers: {} };
   const granted = grantedBytes(fleet, node, pool.id);
-  const more = used > 0 ? 0 : model.bytes;
-  if (granted + more > pool.budgetBytes) {
+  const after = bytesOf([...grantsOn(fleet, node), { model: model.name, pool: pool.id, bytes: model.bytes }], pool.id);
+  if (after > pool.budgetBytes) {
     const message = `${model.name} needs ${model.bytes} bytes of ${node}/${pool.id}; ${granted} of ${pool.budgetBytes} are granted`;
     return {
       code: 'MEMORY_BUDGET',
@@ -142,8 +160,12 @@ const slotsUsed = (fleet: FleetState, node: string, model: string): number =>
 
 /** Bytes of a pool that are granted: each model in use counts once, at the most it was ever granted. */
 export function grantedBytes(fleet: FleetState, node: string, pool: string): number {
+  return bytesOf(grantsOn(fleet, node), pool);
+}
+
+function bytesOf(grants: readonly { model: string; pool: string; bytes: number }[], pool: string): number {
   const byModel = new Map<string, number>();
-  for (const grant of grantsOn(fleet, node)) {
+  for (const grant of grants) {
     if (grant.pool === pool) byModel.set(grant.model, Math.max(byModel.get(grant.model) ?? 0, grant.bytes));
   }
   return [...byModel.values()].reduce((sum, bytes) => sum + bytes, 0);

@@ -1,3 +1,4 @@
+import { cut } from '../cut.js';
 import { reviewBrief, type HunkRef, type Review } from '../review.js';
 
 export interface RailResult {
@@ -27,10 +28,7 @@ export function evidenceRail(context: ReviewContext, review: Review): RailResult
   if (problems.length === 0) return { outcome: 'pass', summary: 'the approval proves that it read the issue' };
   return {
     outcome: 'fail',
-    summary: `${review.seat} (${review.model}) approved without proof: ${problems.slice(0, 4).join('; ')}`.slice(
-      0,
-      500,
-    ),
+    summary: cut(`${review.seat} (${review.model}) approved without proof: ${problems.slice(0, 4).join('; ')}`, 500),
   };
 }
 
@@ -60,15 +58,25 @@ function clauseProblems(context: ReviewContext, review: Review): string[] {
     else if (clause.id === brief.decoyId) {
       if (answer.status !== 'not-in-issue')
         problems.push(`clause ${clause.id}, which is not in the issue, is called ${answer.status}`);
+      else if (answers.some((other) => other.hunks.length > 0))
+        problems.push(`clause ${clause.id} is called not in the issue and yet served`);
     } else if (answer.status === 'not-in-issue')
       problems.push(`clause ${clause.id}, which is in the issue, is called not in the issue`);
     else if (answer.status === 'unserved') problems.push(`clause ${clause.id} is called unserved, and yet it approves`);
-    else if (answer.status === 'served' && answer.hunks.length === 0)
+    else if (answer.status === 'served' && answers.every((other) => other.hunks.length === 0))
       problems.push(`clause ${clause.id} is called served by no hunk`);
   }
   if (!review.clauses.some((answer) => answer.status === 'served' && answer.id !== brief.decoyId))
     problems.push('no clause is served');
+  if (mapsAllToAll(review, hunkIds)) problems.push('it maps every clause to every hunk, which tells nothing');
   return problems;
+}
+
+/** Naming every id there is needs no reading. Small changes may honestly be served whole by each clause; many hunks for many clauses are not. */
+function mapsAllToAll(review: Review, hunkIds: ReadonlySet<string>): boolean {
+  const served = review.clauses.filter((answer) => answer.status === 'served');
+  if (hunkIds.size < 4 || new Set(served.map((answer) => answer.id)).size < 3) return false;
+  return served.every((answer) => new Set(answer.hunks).size >= hunkIds.size);
 }
 
 /**
@@ -77,21 +85,24 @@ function clauseProblems(context: ReviewContext, review: Review): string[] {
  * Fuzzy matches never verify: models paraphrase what they did not read.
  */
 export function quoteProblem(source: string, quote: string): string | undefined {
-  const needle = fold(quote);
-  if (needle.length < quoteCharsMin || needle.split(' ').length < quoteTokensMin)
-    return 'is too short to prove anything';
-  const places = fold(source).split(needle).length - 1;
+  const needle = foldText(quote);
+  const words = needle.split(' ').filter((token) => /[\p{L}\p{N}]/u.test(token));
+  if (needle.length < quoteCharsMin || words.length < quoteTokensMin) return 'is too short to prove anything';
+  const places = foldText(source).split(needle).length - 1;
   if (places === 0) return 'is not in the issue';
   if (places > quoteOccurrencesMax) return `occurs ${places} times, too common to prove anything`;
   return undefined;
 }
 
-function fold(text: string): string {
+/** A text without what copying may change: Unicode forms, invisible characters, quotation marks, dashes, Markdown marks, white space, case. */
+export function foldText(text: string): string {
   return text
     .normalize('NFKC')
-    .replace(/[\u2018\u2019\u201a\u201b]/g, "'")
-    .replace(/[\u201c\u201d\u201e\u00ab\u00bb]/g, '"')
+    .replace(/[\u00ad\u200b-\u200f\u2060\ufeff]/g, '')
+    .replace(/[\u2018\u2019\u201a\u201b\u2039\u203a]/g, "'")
+    .replace(/[\u201c\u201d\u201e\u201f\u00ab\u00bb]/g, '"')
     .replace(/[\u2010-\u2015\u2212]/g, '-')
+    .replace(/\[([^[\]]*)\]\([^()\s]*\)/g, '$1')
     .replace(/[*_`#>~]/g, '')
     .replace(/\s+/g, ' ')
     .trim()

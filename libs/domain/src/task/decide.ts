@@ -14,7 +14,8 @@ export type TaskInput =
   /** These steps have no live lease although they were dispatched a while ago: their message may be lost. */
   | { kind: 'reconcile'; idleSteps: readonly StepId[] }
   | { kind: 'cancel'; by: string; why: string }
-  | { kind: 'rule'; decision: 'go' | 'no-go'; by: string; why: string }
+  /** `attempt` is the attempt the person looked at: a ruling that names one is refused when a later one has taken its place. */
+  | { kind: 'rule'; decision: 'go' | 'no-go'; by: string; why: string; attempt?: number }
   | { kind: 'retry'; by: string; why: string };
 
 export type Decision =
@@ -48,7 +49,7 @@ export function decide(state: TaskState, input: TaskInput): Decision {
     case 'seat':
       return seat(state, input);
     case 'reconcile':
-      return accepted(input.idleSteps.flatMap((id) => redispatch(state, id)));
+      return reconcile(state, input.idleSteps);
     case 'cancel':
       return cancel(state, input);
     case 'rule':
@@ -70,6 +71,13 @@ function settle(state: TaskState, first: PlumblineEvent[]): Decision {
     current = more.reduce(evolve, current);
   }
   throw new Error('the process manager does not come to rest');
+}
+
+/** First what follows anyway, in case the message that said so was lost; the rest is asked for once more. */
+function reconcile(state: TaskState, idleSteps: readonly StepId[]): Decision {
+  const settled = settle(state, []);
+  if (settled.outcome === 'refused' || settled.events.length > 0 || state.phase === 'closed') return settled;
+  return accepted([...new Set(idleSteps)].flatMap((id) => redispatch(state, id)));
 }
 
 function seat(state: TaskState, input: { step: StepId; model: SeatedModel }): Decision {
@@ -111,10 +119,21 @@ function cancel(state: TaskState, input: { by: string; why: string }): Decision 
   ]);
 }
 
-function rule(state: TaskState, input: { decision: 'go' | 'no-go'; by: string; why: string }): Decision {
+function rule(
+  state: TaskState,
+  input: { decision: 'go' | 'no-go'; by: string; why: string; attempt?: number },
+): Decision {
   const open = openEscalation(state);
+  const current = state.attempts.at(-1)?.n ?? 0;
+  if (open === undefined && sameRuling(state, input)) return accepted([]);
   if (open === undefined || state.phase !== 'awaiting-ruling') {
     return refused('ILLEGAL_STATE', `nothing waits for a ruling: the task is ${state.phase}`);
+  }
+  if (input.attempt !== undefined && input.attempt !== current) {
+    return refused(
+      'ILLEGAL_STATE',
+      `the ruling is about attempt ${input.attempt}, the task is at attempt ${current}: look at that one and rule again`,
+    );
   }
   const attempt = state.attempts.at(-1);
   if (input.decision === 'go' && attempt?.change === undefined) {
@@ -128,6 +147,18 @@ function rule(state: TaskState, input: { decision: 'go' | 'no-go'; by: string; w
     { type: 'escalation.resolved', data: { escalationId: open.id, how: 'ruled', by: input.by } },
   ];
   return settle(state, ruled);
+}
+
+/** Whether this very ruling was given already on the attempt the task is at: then the message came twice. */
+function sameRuling(state: TaskState, input: { decision: string; by: string; why: string }): boolean {
+  const { ruling } = state;
+  return (
+    ruling !== undefined &&
+    ruling.attempt === (state.attempts.at(-1)?.n ?? 0) &&
+    ruling.decision === input.decision &&
+    ruling.by === input.by &&
+    ruling.why === input.why
+  );
 }
 
 function retry(state: TaskState, input: { by: string; why: string }): Decision {

@@ -24,7 +24,10 @@ const deadlineKey = {
   publishing: 'publishingMs',
 } as const satisfies Record<StepKind, keyof Policy['deadlines']>;
 
-/** The steps, timers and grants that go with events decided on `before`. */
+/**
+ * The steps, timers and grants that go with events decided on `before`. It says something even when there are no events: the first of two
+ * reviews to end frees its grant although nothing else follows from it yet, and the second may be waiting for just that memory.
+ */
 export function effectsOf(before: TaskState, events: readonly PlumblineEvent[]): DecisionEffects {
   const after = events.reduce<TaskState>(evolve, before);
   const effects: DecisionEffects = {
@@ -64,7 +67,7 @@ export function effectsOf(before: TaskState, events: readonly PlumblineEvent[]):
     }
   }
   effects.cancelTimers = stepsOf(after)
-    .filter((step) => step.status !== 'requested' && step.dispatches > 0 && !step.deadlinePassed)
+    .filter((step) => step.status !== 'requested' && (step.deadlineSet || before.steps[step.id]?.deadlineSet === true))
     .map((step) => timerId(after, step.id, 'deadline'));
   effects.grantsKept = liveSteps(after).flatMap((step) =>
     step.model === undefined || step.status !== 'requested' ? [] : [step.model.grantId],

@@ -1,14 +1,16 @@
-import type { EventData, PlumblineEvent, SeatedModel } from '../events/catalogue.js';
+import { eventCatalogue, type EventData, type PlumblineEvent, type SeatedModel } from '../events/catalogue.js';
 import type { FaultCode } from '../faults.js';
-import { parseStepId, type StepId } from '../names.js';
+import { parseStepId, type StepId, type StepKind } from '../names.js';
 import type { AttemptState, StepState, TaskPhase, TaskState } from './state.js';
 
 /**
  * Folds one recorded event into a task's state. Pure and total over every event type: what does not belong to a task's history leaves only
- * the version behind. A fact about a step that is over changes nothing: the first end of a step is its end.
+ * the version behind. A fact about a step that is over changes nothing: the first end of a step is its end; a closed task stays closed.
+ * What a worker says about itself is not believed where its step says it too: attempt, seat and model are those of the step.
  */
 export function evolve(state: TaskState, event: PlumblineEvent & { at?: string }): TaskState {
-  const next = { ...state, version: state.version + 1 };
+  const next = { ...state, version: state.version + 1, ...(isDecided(event) ? { steps: timersCleared(state) } : {}) };
+  if (state.phase === 'closed') return next;
   switch (event.type) {
     case 'task.submitted':
       return {
@@ -26,10 +28,10 @@ export function evolve(state: TaskState, event: PlumblineEvent & { at?: string }
     case 'task.capacity-awaited':
       return awaited(next, event.data);
     case 'snapshot.taken':
-      return ended(next, event.data.step, 'succeeded', (s) => ({ ...s, snapshot: event.data }));
+      return ended(next, event.data.step, 'snapshot', (s) => ({ ...s, snapshot: event.data }));
     case 'change.proposed':
-      return ended(next, event.data.step, 'succeeded', (s) =>
-        patchAttempt(s, event.data.attempt, { change: event.data }),
+      return ended(next, event.data.step, 'coding', (s, step) =>
+        patchAttempt(s, step.attempt, { change: { ...event.data, attempt: step.attempt } }),
       );
     case 'attempt.ended':
     case 'snapshot.failed':
@@ -39,24 +41,18 @@ export function evolve(state: TaskState, event: PlumblineEvent & { at?: string }
     case 'task.step-abandoned':
       return failed(next, event.data, event.type === 'task.step-abandoned' ? 'abandoned' : 'failed');
     case 'check.concluded':
-      return whileLive(next, event.data.step, (s) => {
-        const known = s.attempts.find((a) => a.n === event.data.attempt)?.checks ?? [];
-        const checks = [...known, { step: event.data.step, result: event.data.result }];
-        return patchAttempt(s, event.data.attempt, { checks });
+      return whileRequested(next, event.data.step, 'gating', (s, step) => {
+        const known = s.attempts.find((a) => a.n === step.attempt)?.checks ?? [];
+        return patchAttempt(s, step.attempt, { checks: [...known, { step: step.id, result: event.data.result }] });
       });
     case 'gate.concluded': {
-      const { step, base, head, tree, concluded, hunks, attempt } = event.data;
-      return ended(next, step, 'succeeded', (s) =>
-        patchAttempt(s, attempt, { gate: { step, base, head, tree, concluded, hunks } }),
+      const { step, base, head, tree, concluded, hunks } = event.data;
+      return ended(next, step, 'gating', (s, live) =>
+        patchAttempt(s, live.attempt, { gate: { step, base, head, tree, concluded, hunks } }),
       );
     }
-    case 'review.concluded': {
-      const { attempt, tree, review } = event.data;
-      return ended(next, event.data.step, 'succeeded', (s) => {
-        const reviews = [...(s.attempts.find((a) => a.n === attempt)?.reviews ?? []), { tree, review }];
-        return patchAttempt(s, attempt, { reviews });
-      });
-    }
+    case 'review.concluded':
+      return reviewed(next, event.data);
     case 'verdict.reached': {
       const { attempt, judgement, cause } = event.data;
       return {
@@ -65,12 +61,14 @@ export function evolve(state: TaskState, event: PlumblineEvent & { at?: string }
       };
     }
     case 'change.published':
-      return ended(next, event.data.step, 'succeeded', (s) => ({
+      return ended(next, event.data.step, 'publishing', (s) => ({
         ...s,
         published: { branch: event.data.branch, head: event.data.head },
       }));
     case 'task.step-retry-scheduled':
-      return patchStep(next, event.data.step, () => ({ status: 'retrying', nextStep: event.data.nextStep }));
+      return patchStep(next, event.data.step, (step) =>
+        isOver(step) && step.status !== 'succeeded' ? { status: 'retrying', nextStep: event.data.nextStep } : {},
+      );
     case 'timer.fired':
       return timerFired(next, event.data);
     case 'lease.expired':
@@ -83,7 +81,7 @@ export function evolve(state: TaskState, event: PlumblineEvent & { at?: string }
       return patchStep(next, event.data.step, () => ({ unattended: false }));
     case 'escalation.opened': {
       const { escalationId, to, attempt, reasons, tier } = event.data;
-      const escalations = [...state.escalations, { id: escalationId, to, attempt, reasons, open: to === 'human' }];
+      const escalations = [...next.escalations, { id: escalationId, to, attempt, reasons, open: to === 'human' }];
       return {
         ...next,
         escalations,
@@ -101,7 +99,7 @@ export function evolve(state: TaskState, event: PlumblineEvent & { at?: string }
     case 'task.retried':
       return { ...next, phase: 'retrying' };
     case 'task.cancelled':
-      return { ...next, steps: mapSteps(state, (step) => (isLive(step) ? { status: 'abandoned' } : {})) };
+      return { ...next, steps: mapSteps(next, (step) => (isOver(step) ? {} : { status: 'abandoned' })) };
     case 'task.closed':
       return { ...next, phase: 'closed', outcome: event.data };
     case 'turn.recorded':
@@ -123,8 +121,15 @@ const phaseOfRequest = {
   'task.publishing-requested': 'publishing',
 } as const satisfies Record<string, TaskPhase>;
 
-const isLive = (step: StepState): boolean =>
-  step.status === 'waiting' || step.status === 'requested' || step.status === 'retrying';
+const isOver = (step: StepState): boolean =>
+  step.status === 'succeeded' || step.status === 'failed' || step.status === 'abandoned';
+
+const isDecided = (event: PlumblineEvent): boolean => eventCatalogue[event.type].owner === 'scheduler';
+
+/** A decision cancels the deadlines of the steps that were over before it, in the same transaction; nothing has to cancel them again. */
+function timersCleared(state: TaskState): Record<StepId, StepState> {
+  return mapSteps(state, (step) => (isOver(step) && step.deadlineSet ? { deadlineSet: false } : {}));
+}
 
 function freshStep(id: StepId, status: StepState['status']): StepState {
   return {
@@ -134,6 +139,7 @@ function freshStep(id: StepId, status: StepState['status']): StepState {
     dispatches: 0,
     leasesLost: 0,
     unattended: false,
+    deadlineSet: false,
     deadlinePassed: false,
     retryDue: false,
   };
@@ -146,10 +152,12 @@ function requested(
   phase: TaskPhase,
 ): TaskState {
   const known = state.steps[data.step] ?? freshStep(data.step, 'requested');
+  if (isOver(known) || known.status === 'retrying') return state;
   const step: StepState = {
     ...known,
     status: 'requested',
     dispatches: data.dispatch,
+    deadlineSet: known.deadlineSet || data.dispatch === 1,
     unattended: false,
     ...(data.model === undefined ? {} : { model: data.model }),
   };
@@ -159,10 +167,11 @@ function requested(
 }
 
 function awaited(state: TaskState, data: EventData<'task.capacity-awaited'>): TaskState {
+  if (state.steps[data.step] !== undefined) return state;
   const step = freshStep(data.step, 'waiting');
   const next = { ...state, steps: { ...settleEarlierTries(state, step), [step.id]: step } };
   if (step.kind !== 'coding') return { ...next, phase: 'reviewing' };
-  return { ...patchAttempt(next, data.attempt, { tier: data.tier }), phase: 'waiting-for-capacity' };
+  return { ...patchAttempt(next, step.attempt, { tier: data.tier }), phase: 'waiting-for-capacity' };
 }
 
 function settleEarlierTries(state: TaskState, step: StepState): Record<StepId, StepState> {
@@ -171,9 +180,33 @@ function settleEarlierTries(state: TaskState, step: StepState): Record<StepId, S
   );
 }
 
-/** Records a step's success and what it brought, unless the step is already over. */
-function ended(state: TaskState, id: StepId, status: 'succeeded', then: (state: TaskState) => TaskState): TaskState {
-  return whileLive(state, id, (live) => then(patchStep(live, id, () => ({ status }))));
+/** A review counts for the seat it was asked of and as the model that was seated there, whatever it calls itself. */
+function reviewed(state: TaskState, data: EventData<'review.concluded'>): TaskState {
+  return ended(state, data.step, 'review', (s, step) => {
+    const { model, seat } = step;
+    const review = {
+      ...data.review,
+      ...(seat === undefined ? {} : { seat }),
+      ...(model === undefined ? {} : { model: model.name, family: model.family }),
+    };
+    const known = s.attempts.find((attempt) => attempt.n === step.attempt)?.reviews ?? [];
+    return patchAttempt(s, step.attempt, { reviews: [...known, { tree: data.tree, review }] });
+  });
+}
+
+/** Records a step's success and what it brought, unless the step is over or of another kind. */
+function ended(
+  state: TaskState,
+  id: StepId,
+  kind: StepKind,
+  then: (state: TaskState, step: StepState) => TaskState,
+): TaskState {
+  return whileRequested(state, id, kind, (live, step) =>
+    then(
+      patchStep(live, id, () => ({ status: 'succeeded' })),
+      step,
+    ),
+  );
 }
 
 function failed(
@@ -182,17 +215,23 @@ function failed(
   status: 'failed' | 'abandoned',
 ): TaskState {
   const { step, code, detail } = data;
-  return whileLive(state, step, (live) => patchStep(live, step, () => ({ status, failure: { code, detail } })));
+  return patchStep(state, step, (live) => (live.status === 'requested' ? { status, failure: { code, detail } } : {}));
 }
 
-function whileLive(state: TaskState, id: StepId, then: (state: TaskState) => TaskState): TaskState {
+/** Only a requested step can have a worker, so only a requested step has facts; a step that waits for its retry is over for its worker. */
+function whileRequested(
+  state: TaskState,
+  id: StepId,
+  kind: StepKind,
+  then: (state: TaskState, step: StepState) => TaskState,
+): TaskState {
   const step = state.steps[id];
-  return step !== undefined && isLive(step) ? then(state) : state;
+  return step !== undefined && step.status === 'requested' && step.kind === kind ? then(state, step) : state;
 }
 
 function timerFired(state: TaskState, data: EventData<'timer.fired'>): TaskState {
   return patchStep(state, data.data.step, (step) => {
-    if (data.kind === 'deadline' && step.status === 'requested') return { deadlinePassed: true };
+    if (data.kind === 'deadline') return { deadlineSet: false, deadlinePassed: step.status === 'requested' };
     if (data.kind === 'retry' && step.status === 'retrying') return { retryDue: true };
     return {};
   });

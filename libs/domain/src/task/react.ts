@@ -1,5 +1,6 @@
 import type { ReasonId } from '../check.js';
 import type { PlumblineEvent } from '../events/catalogue.js';
+import { cut } from '../cut.js';
 import { faultCodes, retryDelayMs, type FaultCode } from '../faults.js';
 import { stepId, type StepKind } from '../names.js';
 import { adjudicate, type Facts } from '../verdict.js';
@@ -66,8 +67,11 @@ function tend(state: TaskState, step: StepState): PlumblineEvent[] {
       },
     ];
   }
-  return redispatch(state, step.id);
+  // A worker that claims and hands back at once must not make a loop as fast as the machine: from here on the reconciler sets the pace.
+  return step.dispatches < dispatchesAtOnceMax ? redispatch(state, step.id) : [];
 }
+
+const dispatchesAtOnceMax = 10;
 
 /** The last try of a kind of step of an attempt (and seat), or undefined when there was none. */
 function latest(state: TaskState, kind: StepKind, attempt: number, seat?: string): StepState | undefined {
@@ -161,14 +165,13 @@ function afterGating(state: TaskState): PlumblineEvent[] {
 function afterReviews(state: TaskState): PlumblineEvent[] {
   const attempt = currentAttempt(state);
   if (attempt === undefined) return [];
-  for (const { seat } of state.submission?.policy.panel.seats ?? []) {
-    const step = latest(state, 'review', attempt.n, seat);
-    if (step === undefined || step.status === 'succeeded') continue;
-    if (!isOver(step)) return [];
-    const retried = retryOr(step, () => [], step.try);
-    if (retried.length > 0) return retried;
-  }
-  return judge(state, attempt);
+  const steps = (state.submission?.policy.panel.seats ?? []).flatMap(
+    ({ seat }) => latest(state, 'review', attempt.n, seat) ?? [],
+  );
+  // Each seat is tried again on its own; no seat waits for another to end first.
+  const retried = steps.filter(isOver).flatMap((step) => retryOr(step, () => [], step.try));
+  if (retried.length > 0) return retried;
+  return steps.every((step) => isOver(step) || step.status === 'succeeded') ? judge(state, attempt) : [];
 }
 
 /** The verdict on an attempt, folded from what is recorded of it. */
@@ -183,7 +186,7 @@ function judge(state: TaskState, attempt: AttemptState, cause?: { code: FaultCod
       ? judgement.reasons
       : judgement.reasons.map((reason) =>
           reason.check === 'attempt' || reason.check === 'gate'
-            ? { ...reason, summary: `${reason.summary}: ${cause.code}: ${cause.detail}`.slice(0, 600) }
+            ? { ...reason, summary: cut(`${reason.summary}: ${cause.code}: ${cause.detail}`, 600) }
             : reason,
         );
   return [
@@ -202,7 +205,15 @@ function judge(state: TaskState, attempt: AttemptState, cause?: { code: FaultCod
 
 /** The recorded facts of an attempt in the shape the verdict is folded from. Used again by replay and by `plumb show`. */
 export function factsOf(state: TaskState, attempt: AttemptState): Facts {
-  const { change, gate } = attempt;
+  const { change } = attempt;
+  // A gate that looked at another change, or at this one against another base, has not looked at this change.
+  const gate =
+    attempt.gate !== undefined &&
+    attempt.gate.base === change?.base &&
+    attempt.gate.head === change.head &&
+    change.base === state.snapshot?.base
+      ? attempt.gate
+      : undefined;
   return {
     subject: change === undefined ? null : { base: change.base, head: change.head, tree: change.tree },
     taskId: state.submission?.taskId ?? '',
@@ -255,7 +266,7 @@ function publishOrClose(state: TaskState, attempt: AttemptState, ruledGo: boolea
 function nextAfterFailure(state: TaskState, attempt: AttemptState | undefined): PlumblineEvent[] {
   const perTier = state.submission?.policy.attempts.perTier ?? [1];
   const reasons = (attempt?.judgement?.reasons ?? [])
-    .map((reason) => `${reason.check}: ${reason.summary}`.slice(0, 500))
+    .map((reason) => cut(`${reason.check}: ${reason.summary}`, 500))
     .slice(0, 50);
   if (attempt === undefined || !coderCanMend(attempt)) return escalateToHuman(state, reasons);
   const used = state.attempts.filter((other) => other.tier === state.tier).length;
@@ -282,8 +293,8 @@ function escalation(state: TaskState, reasons: string[]) {
   return {
     escalationId: `${state.submission?.taskId ?? ''}.${state.escalations.length + 1}`,
     attempt: currentAttempt(state)?.n ?? 0,
-    reasons: reasons.length > 0 ? reasons.map((reason) => reason.slice(0, 500)) : ['no reason was recorded'],
-    tried: state.attempts.map((attempt) => ({
+    reasons: reasons.length > 0 ? reasons.map((reason) => cut(reason, 500)) : ['no reason was recorded'],
+    tried: state.attempts.slice(-100).map((attempt) => ({
       attempt: attempt.n,
       model: attempt.model ?? 'none',
       verdict: attempt.judgement?.verdict ?? 'none',
@@ -307,7 +318,10 @@ function afterPublishing(state: TaskState): PlumblineEvent[] {
   if (!isOver(step)) return [];
   return retryOr(
     step,
-    ({ code, detail }) => escalateToHuman(state, [`the branch could not be published: ${code}: ${detail}`]),
+    ({ code, detail }) =>
+      escalateToHuman(state, [
+        `the branch could not be published: ${code}: ${cut(detail, 300)} (rule go to publish again, retry for another attempt)`,
+      ]),
     step.try,
   );
 }

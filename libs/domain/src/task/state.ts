@@ -37,6 +37,8 @@ export interface StepState {
   leasesLost: number;
   /** True from the loss or return of a lease until the step is dispatched again. */
   unattended: boolean;
+  /** Whether the timer of its deadline may still run: from its first dispatch until it fires or a decision cancels it. */
+  deadlineSet: boolean;
   /** Set when the timer of its deadline, or of its retry, has fired. */
   deadlinePassed: boolean;
   retryDue: boolean;

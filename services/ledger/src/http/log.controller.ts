@@ -1,0 +1,76 @@
+import { BadRequestException, Controller, Get, Inject, Query, UseGuards } from '@nestjs/common';
+import { EventLog, type RecordedEvent } from '@plumbline/event-log';
+import { streamEntity } from '@plumbline/domain';
+import { EVENT_LOG } from '../tokens.js';
+import { TokenGuard } from './token.guard.js';
+
+const waitMsMax = 25_000;
+const limitMax = 1_000;
+
+/** The log itself, by position, with long polling; and its audit. */
+@Controller()
+@UseGuards(TokenGuard)
+export class LogController {
+  constructor(@Inject(EVENT_LOG) private readonly log: EventLog) {}
+
+  @Get('head')
+  async head(): Promise<unknown> {
+    const { epoch, pos, chainHash } = await this.log.head();
+    return { schema: 'plumbline.head/1', epoch, position: pos, chainHash };
+  }
+
+  /** Events after a position; with `waitMs` the answer waits for the first one. */
+  @Get('log')
+  async page(
+    @Query('after') after?: string,
+    @Query('limit') limit?: string,
+    @Query('waitMs') waitMs?: string,
+  ): Promise<unknown> {
+    const afterPos = wholeNumber('after', after, 0, Number.MAX_SAFE_INTEGER, 0);
+    const max = wholeNumber('limit', limit, 1, limitMax, 500);
+    const deadline = performance.now() + wholeNumber('waitMs', waitMs, 0, waitMsMax, 0);
+    let events = await this.log.readLog({ afterPos, limit: max });
+    if (events.length === 0 && performance.now() < deadline) {
+      for await (const event of this.log.follow(afterPos, AbortSignal.timeout(deadline - performance.now()))) {
+        events = [event];
+        break;
+      }
+    }
+    return { schema: 'plumbline.log/1', events: events.map(eventDocument), head: (await this.log.head()).pos };
+  }
+
+  @Get('audit')
+  async audit(): Promise<unknown> {
+    const { ok, events, headPosition, firstBad } = await this.log.audit();
+    return { schema: 'plumbline.audit/1', ok, events, headPosition, ...(firstBad === undefined ? {} : { firstBad }) };
+  }
+}
+
+/** `plumbline.event/1`: one recorded event as people and scripts read it. */
+export function eventDocument(event: RecordedEvent): Record<string, unknown> {
+  const { category, id } = streamEntity(event.streamId);
+  const { pos, recordedAt, type, schemaVersion, data, streamId, version, chainHash, eventId } = event;
+  return {
+    schema: 'plumbline.event/1',
+    position: pos,
+    at: recordedAt,
+    type,
+    schemaVersion,
+    ...(category === 'task' ? { task: id } : {}),
+    data,
+    eventId,
+    streamId,
+    version,
+    chainHash,
+  };
+}
+
+/** A number from a query, or a refusal that says what was expected. */
+export function wholeNumber(name: string, text: string | undefined, min: number, max: number, absent: number): number {
+  if (text === undefined) return absent;
+  const value = /^\d{1,16}$/.test(text) ? Number(text) : NaN;
+  if (value >= min && value <= max) return value;
+  throw new BadRequestException(
+    `${name}: got ${JSON.stringify(text.slice(0, 50))}, expected a whole number from ${min} to ${max}`,
+  );
+}
