@@ -1,8 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
-  ssr: { resolve: { conditions: ['@plumbline/source', 'node', 'import', 'default'] } },
-  resolve: { conditions: ['@plumbline/source', 'node', 'import', 'default'] },
+  // Only our own condition: 'import' here would reach require() too and hand CommonJS packages an ES module.
+  ssr: { resolve: { conditions: ['@plumbline/source'] } },
+  resolve: { conditions: ['@plumbline/source'] },
   test: {
     include: ['libs/**/src/**/*.test.ts', 'services/**/src/**/*.test.ts', 'apps/**/src/**/*.test.ts', 'tools/**/*.test.ts'],
     exclude: ['**/node_modules/**', '**/dist/**', '**/sample/**'],

@@ -26,7 +26,13 @@ beforeEach(() => {
   put('tools/build.mjs', '');
   put('apps/cli/dist/main.js', 'console.log(JSON.stringify([process.env.PLUMBLINE_ROOT, ...process.argv.slice(2)]));');
   put('package.json', '{ "type": "module" }');
-  for (const file of ['package-lock.json', 'libs/a.ts', 'services/a.ts', 'tsconfig.json', 'tsconfig.base.json'])
+  for (const file of [
+    'package-lock.json',
+    'libs/a/src/a.ts',
+    'services/a/src/a.ts',
+    'tsconfig.json',
+    'tsconfig.base.json',
+  ])
     put(file, '{}');
   put('.tools/ready', `node ${process.execPath}\n`);
   // In the order of a real set-up: what is built is newer than the sources.
@@ -55,6 +61,13 @@ describe('./plumb', () => {
     });
   });
 
+  it('does not take the folders that the build makes for changed sources', () => {
+    put('libs/a/dist/a.js', '');
+    for (const folder of ['libs', 'libs/a', 'libs/a/dist'])
+      utimesSync(join(root, folder), new Date(), new Date(Date.now() + 5000));
+    expect(launch({})).toMatchObject({ stderr: '', status: 0 });
+  });
+
   it('finds its checkout from any folder and through links to links', () => {
     symlinkSync('plumb', join(root, 'one'));
     symlinkSync(join(root, 'one'), join(root, 'libs', 'two'));
@@ -72,10 +85,10 @@ describe('./plumb', () => {
       'the lock file changed',
       () => utimesSync(join(root, 'package-lock.json'), new Date(), new Date(Date.now() + 5000)),
     ],
-    ['a source changed', () => utimesSync(join(root, 'libs/a.ts'), new Date(), new Date(Date.now() + 5000))],
+    ['a source changed', () => utimesSync(join(root, 'libs/a/src/a.ts'), new Date(), new Date(Date.now() + 5000))],
     [
       'a source was deleted',
-      () => (rmSync(join(root, 'services/a.ts')), utimesSync(join(root, '.tools/built'), LONG_AGO, LONG_AGO)),
+      () => (rmSync(join(root, 'services/a/src/a.ts')), utimesSync(join(root, '.tools/built'), LONG_AGO, LONG_AGO)),
     ],
     ['a tool is gone', () => put('.tools/ready', `node ${process.execPath}\nnats-server /nowhere/nats-server\n`)],
     ['NATS_URL is no longer set', () => put('.tools/ready', `node ${process.execPath}\nNATS_URL -\n`)],
@@ -98,7 +111,7 @@ describe('./plumb', () => {
   });
 
   it('goes on when only a tool could not be had, and stops when set-up failed', () => {
-    utimesSync(join(root, 'libs/a.ts'), new Date(), new Date(Date.now() + 5000));
+    utimesSync(join(root, 'libs/a/src/a.ts'), new Date(), new Date(Date.now() + 5000));
     expect(launch({ env: { SETUP_CODE: '3' } })).toMatchObject({ stdout: JSON.stringify([root]), status: 0 });
     expect(launch({ env: { SETUP_CODE: '1' } })).toEqual({ stdout: '', stderr: 'set-up ran', status: 1 });
   });

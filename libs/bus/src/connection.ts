@@ -181,11 +181,12 @@ class Connection implements Bus {
 
   private async follow(): Promise<void> {
     for await (const status of this.nc.status()) {
-      if (status.type === 'disconnect') {
+      // The client repeats both for every attempt that the server refused.
+      if (status.type === 'disconnect' && this.connected) {
         this.connected = false;
         this.counters.disconnected += 1;
         this.tell({ type: 'disconnected' });
-      } else if (status.type === 'reconnect') {
+      } else if (status.type === 'reconnect' && !this.connected) {
         this.connected = true;
         this.counters.reconnected += 1;
         this.tell({ type: 'reconnected', server: status.server });

@@ -30,7 +30,10 @@ export interface TopologyOptions {
   readonly logFirstPos?: number;
   /** How long LOG keeps messages; 0 (default) forever. */
   readonly logMaxAgeMs?: number;
-  /** Where newly created consumers of LOG begin; default the first message. */
+  /**
+   * Where newly created consumers of LOG begin; default the first message. At most one past the last stored message: a server
+   * silently begins earlier otherwise. After a rebuild, create the durables once the replay is done.
+   */
   readonly logStartSeq?: number;
 }
 
@@ -50,29 +53,70 @@ export function epochOf(info: StreamInfo): string | undefined {
 }
 
 /**
- * Creates every stream and durable that is missing and updates what differs. Idempotent, safe to run in two replicas at once.
- * @throws BusError `stream-drift` (never) if something of that name exists that cannot be turned into what is needed;
- *   `evidence.differences` lists field, expected and found
+ * Creates every stream and durable that is missing and updates what differs: `ensureStreams`, then `ensureDurables`. Idempotent,
+ * safe to run in two replicas at once.
  */
 export async function ensureTopology(
   jsm: JetStreamManager,
   caps: Capabilities,
   options: TopologyOptions,
 ): Promise<TopologyChange> {
-  const created: string[] = [];
-  const updated: string[] = [];
-  const note = (name: string, change: Change): void => {
-    if (change === 'created') created.push(name);
-    if (change === 'updated') updated.push(name);
+  const streams = await ensureStreams(jsm, caps, options);
+  const durables = await ensureDurables(jsm, options);
+  return {
+    created: [...streams.created, ...durables.created],
+    updated: [...streams.updated, ...durables.updated],
   };
-  for (const spec of STREAMS) note(spec.name, await ensureStream(jsm, caps, spec, options));
-  for (const durable of DURABLES) note(durable.durable, await ensureDurable(jsm, durable, options));
-  return { created, updated };
 }
 
 /**
- * Deletes LOG with its consumers and creates them anew, for a stream that was wiped, restored from a backup or written to by
- * somebody else.
+ * Creates or updates the streams.
+ * @throws BusError `stream-drift` (never) if something of that name exists that cannot be turned into what is needed;
+ *   `evidence.differences` lists field, expected and found
+ */
+export async function ensureStreams(
+  jsm: JetStreamManager,
+  caps: Capabilities,
+  options: TopologyOptions,
+): Promise<TopologyChange> {
+  const changes: [string, Change][] = [];
+  for (const spec of STREAMS) changes.push([spec.name, await ensureStream(jsm, caps, spec, options)]);
+  return summary(changes);
+}
+
+/**
+ * Creates or updates the durables.
+ * @throws BusError `stream-drift` (never) as above, `start-not-reached` (later) if `logStartSeq` lies beyond the next message
+ */
+export async function ensureDurables(jsm: JetStreamManager, options: TopologyOptions): Promise<TopologyChange> {
+  const { logStartSeq } = options;
+  if (logStartSeq !== undefined) {
+    const { last_seq: lastSeq } = (await jsm.streams.info('LOG')).state;
+    if (logStartSeq > lastSeq + 1) {
+      throw new BusError(
+        'start-not-reached',
+        `LOG ends at ${lastSeq}, its consumers cannot begin at ${logStartSeq} yet`,
+        {
+          retry: 'later',
+          mend: 'publish the log up to there first',
+          evidence: { lastSeq, logStartSeq },
+        },
+      );
+    }
+  }
+  const changes: [string, Change][] = [];
+  for (const durable of DURABLES) changes.push([durable.durable, await ensureDurable(jsm, durable, options)]);
+  return summary(changes);
+}
+
+function summary(changes: readonly (readonly [string, Change])[]): TopologyChange {
+  const named = (wanted: Change): string[] => changes.filter(([, change]) => change === wanted).map(([name]) => name);
+  return { created: named('created'), updated: named('updated') };
+}
+
+/**
+ * Deletes LOG with its consumers and creates the stream anew, for one that was restored from a backup or written to by
+ * somebody else. The consumers follow with `ensureDurables`, best after the replay: then they need not see it.
  * @returns the position to publish from: `logFirstPos` where the server can begin there, else 1
  */
 export async function recreateLog(
@@ -88,7 +132,6 @@ export async function recreateLog(
     if (!hasCode(error, JetStreamApiCodes.StreamNotFound)) throw error;
   }
   await createStream(jsm, { ...streamConfig(spec, options), ...firstSeqOf(spec, caps, options) });
-  for (const durable of DURABLES) if (durable.stream === 'LOG') await ensureDurable(jsm, durable, options);
   return { nextPos: caps.firstSeq ? (options.logFirstPos ?? 1) : 1 };
 }
 

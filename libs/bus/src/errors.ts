@@ -15,10 +15,9 @@ export type BusErrorCode =
   | 'not-serialisable'
   | 'invalid-config'
   | 'stream-drift'
-  | 'stream-missing'
+  | 'start-not-reached'
   | 'not-found'
-  | 'unreadable-dead-letter'
-  | 'broker-refused';
+  | 'unreadable-dead-letter';
 
 /** Whether trying the same thing again can help. */
 export type Retry = 'later' | 'never';

@@ -3,9 +3,16 @@ import { DURABLES, SERVICES, type Durable, type ServiceName } from './topology.j
 /** Everyone who may connect: the services, plus `user` (submitters, the command line) and `operator` (dead letters). */
 export type IdentityName = ServiceName | 'user' | 'operator';
 
-/** One NATS user. Whatever is not listed is denied. */
+/**
+ * One NATS user. Whatever is not listed is denied.
+ *
+ * Permissions alone do not hold the reply subject: the broker itself answers JetStream requests wherever the requester said, so
+ * whoever may publish to a stream could have the confirmation stored in LOG. Clients therefore live in an account of their own,
+ * where the broker replaces their reply subjects.
+ */
 export interface Identity {
   readonly name: IdentityName;
+  readonly account: 'services' | 'clients';
   /** Passed to the client as `inboxPrefix`; replies and pulled messages arrive below it. */
   readonly inboxPrefix: string;
   readonly publish: readonly string[];
@@ -45,6 +52,7 @@ function worker(service: ServiceName, extra: { publish?: string[]; subscribe?: s
   const inboxPrefix = inboxPrefixOf(service);
   return {
     name: service,
+    account: 'services',
     inboxPrefix,
     publish: [
       ...ledgerDoors(service),
@@ -57,11 +65,12 @@ function worker(service: ServiceName, extra: { publish?: string[]; subscribe?: s
   };
 }
 
-/** `_INBOX` is the prefix of every NATS client that was not told otherwise. */
-const CLIENT_INBOXES = ['_INBOX.>', '_INBOX_user.>', '_INBOX_operator.>'];
+/** Where answers to the clients' account go; the broker refuses messages that name such a reply subject themselves. */
+const CLIENT_REPLIES = '_R_.>';
 
 const ledger: Identity = {
   name: 'ledger',
+  account: 'services',
   inboxPrefix: inboxPrefixOf('ledger'),
   publish: [
     'log.>',
@@ -70,7 +79,7 @@ const ledger: Identity = {
     '$JS.API.>',
     // Replies by name, not `allow_responses`: that would let a requester choose any subject for the ledger to write to.
     ...SERVICES.map((service) => `${inboxPrefixOf(service)}.>`),
-    ...CLIENT_INBOXES,
+    CLIENT_REPLIES,
   ],
   subscribe: [
     `${inboxPrefixOf('ledger')}.>`,
@@ -82,13 +91,14 @@ const ledger: Identity = {
 };
 
 const scheduler = worker('scheduler', {
-  publish: ['plumb.intake.refused', ...CLIENT_INBOXES],
+  publish: ['plumb.intake.refused', CLIENT_REPLIES],
   subscribe: ['plumb.request.task.>'],
 });
 
 /** No durables and no task of its own: a machine reports to the ledger and asks it what to run. */
 const nodeAgent: Identity = {
   name: 'node-agent',
+  account: 'services',
   inboxPrefix: inboxPrefixOf('node-agent'),
   publish: ledgerDoors('node-agent'),
   subscribe: [`${inboxPrefixOf('node-agent')}.>`],
@@ -103,10 +113,12 @@ const CLIENT_PUBLISH = [
   'plumb.request.task.rule',
   'plumb.request.task.retry',
 ];
+/** `_INBOX` is the prefix of every NATS client that was not told otherwise. */
 const CLIENT_SUBSCRIBE = ['_INBOX.>', 'plumb.intake.refused', 'log.>', 'plumb.live.>'];
 
 const user: Identity = {
   name: 'user',
+  account: 'clients',
   inboxPrefix: inboxPrefixOf('user'),
   publish: CLIENT_PUBLISH,
   subscribe: [`${inboxPrefixOf('user')}.>`, ...CLIENT_SUBSCRIBE],
@@ -114,6 +126,7 @@ const user: Identity = {
 
 const operator: Identity = {
   name: 'operator',
+  account: 'clients',
   inboxPrefix: inboxPrefixOf('operator'),
   publish: [...CLIENT_PUBLISH, 'plumb.request.ledger.>'],
   subscribe: [`${inboxPrefixOf('operator')}.>`, ...CLIENT_SUBSCRIBE],

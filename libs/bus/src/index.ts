@@ -17,7 +17,15 @@ export {
 export { consumeService, type ConsumeServiceOptions, type DurableHandler } from './consume-service.js';
 export { originalBody, parseDeadLetter, type DeadLetter } from './dead-letter.js';
 export { dropDead, listDead, retryDead, type DeadEntry, type DeadPage } from './dead-letter-admin.js';
-export { ensureTopology, epochOf, recreateLog, type TopologyChange, type TopologyOptions } from './ensure-topology.js';
+export {
+  ensureDurables,
+  ensureStreams,
+  ensureTopology,
+  epochOf,
+  recreateLog,
+  type TopologyChange,
+  type TopologyOptions,
+} from './ensure-topology.js';
 export { BusError, describeError, retryOf, type BusErrorCode, type Retry } from './errors.js';
 export { headerValue, headerValues, type HeaderSource } from './headers.js';
 export { IDENTITIES, inboxPrefixOf, type Identity, type IdentityName } from './identities.js';

@@ -2,14 +2,15 @@ import { BusError } from './errors.js';
 import type { Identity, IdentityName } from './identities.js';
 import { MAX_PAYLOAD_BYTES } from './topology.js';
 
-/** What a broker configuration is made of; everything but `monitorPort`, `tls` and `syncAlways` is required. */
+/** What a broker configuration is made of; `storeDir`, `monitorPort`, `tls` and `syncAlways` may be left out. */
 export interface NatsConfigOptions {
   readonly identities: readonly Identity[];
   /** One password per identity in `identities`: 8–128 printable ASCII characters, no two alike. */
   readonly passwords: Readonly<Partial<Record<IdentityName, string>>>;
   readonly host: string;
   readonly port: number;
-  readonly storeDir: string;
+  /** Where JetStream keeps its files; absent when the server is told on its command line. */
+  readonly storeDir?: string;
   /** HTTP monitoring on the same host; none if absent. */
   readonly monitorPort?: number;
   readonly tls?: { readonly certFile: string; readonly keyFile: string; readonly caFile?: string };
@@ -36,29 +37,61 @@ export function natsConfig(options: NatsConfigOptions): string {
     ...(options.monitorPort === undefined ? [] : [`http: ${quote(`${options.host}:${options.monitorPort}`)}`]),
     `max_payload: ${MAX_PAYLOAD_BYTES}`,
     `jetstream {`,
-    `  store_dir: ${quote(options.storeDir)}`,
+    ...(options.storeDir === undefined ? [] : [`  store_dir: ${quote(options.storeDir)}`]),
     ...(options.syncAlways === true ? ['  sync_interval: always'] : []),
     `}`,
     ...tlsBlock(options.tls),
-    `authorization {`,
-    `  users: [`,
-    ...options.identities.flatMap((identity) => userBlock(identity, options.passwords[identity.name] ?? '')),
-    `  ]`,
+    `accounts {`,
+    ...accountBlock(options, 'services'),
+    ...accountBlock(options, 'clients'),
     `}`,
     '',
   ].join('\n');
 }
 
+const ACCOUNT_NAMES = { services: 'SERVICES', clients: 'CLIENTS' } as const;
+
+/** What clients may send goes over as a service, what they may hear as a stream; nothing else passes between the accounts. */
+function accountBlock({ identities, passwords }: NatsConfigOptions, account: Identity['account']): string[] {
+  const members = identities.filter((identity) => identity.account === account);
+  const clients = identities.filter((identity) => identity.account === 'clients');
+  const sent = new Set(clients.flatMap(({ publish }) => publish));
+  const heard = new Set(
+    clients.flatMap(({ subscribe }) => subscribe.filter((subject) => !subject.startsWith('_INBOX'))),
+  );
+  const passages = [
+    ...[...sent].map((subject) => ['service', subject] as const),
+    ...[...heard].map((subject) => ['stream', subject] as const),
+  ];
+  const bridge =
+    account === 'services'
+      ? passages.map(([kind, subject]) => `      { ${kind}: ${quote(subject)}, accounts: [${ACCOUNT_NAMES.clients}] }`)
+      : passages.map(
+          ([kind, subject]) => `      { ${kind}: { account: ${ACCOUNT_NAMES.services}, subject: ${quote(subject)} } }`,
+        );
+  return [
+    `  ${ACCOUNT_NAMES[account]} {`,
+    ...(account === 'services' ? ['    jetstream: enabled'] : []),
+    `    users: [`,
+    ...members.flatMap((identity) => userBlock(identity, passwords[identity.name] ?? '')),
+    `    ]`,
+    `    ${account === 'services' ? 'exports' : 'imports'}: [`,
+    ...bridge,
+    `    ]`,
+    `  }`,
+  ];
+}
+
 function userBlock(identity: Identity, password: string): string[] {
   return [
-    `    {`,
-    `      user: ${quote(identity.name)}`,
-    `      password: ${quote(password)}`,
-    `      permissions: {`,
-    `        publish: { allow: [${identity.publish.map(quote).join(', ')}] }`,
-    `        subscribe: { allow: [${identity.subscribe.map(quote).join(', ')}] }`,
+    `      {`,
+    `        user: ${quote(identity.name)}`,
+    `        password: ${quote(password)}`,
+    `        permissions: {`,
+    `          publish: { allow: [${identity.publish.map(quote).join(', ')}] }`,
+    `          subscribe: { allow: [${identity.subscribe.map(quote).join(', ')}] }`,
+    `        }`,
     `      }`,
-    `    }`,
   ];
 }
 
@@ -104,7 +137,8 @@ function problemsOfSettings(options: NatsConfigOptions): string[] {
   };
   port('port', options.port);
   if (options.monitorPort !== undefined) port('monitorPort', options.monitorPort);
-  const texts = { host: options.host, storeDir: options.storeDir, ...(options.tls ?? {}) };
+  const { host, storeDir, tls } = options;
+  const texts = { host, ...(storeDir === undefined ? {} : { storeDir }), ...(tls ?? {}) };
   for (const [what, value] of Object.entries(texts)) {
     if (!QUOTABLE.test(value)) problems.push(`${what}: expected printable ASCII without double quote and backslash`);
   }

@@ -35,14 +35,14 @@ export class TestBroker {
   ) {}
 
   static async start(
-    options: { identities?: readonly Identity[]; edit?: (config: string) => string } = {},
+    options: { identities?: readonly Identity[]; edit?: (config: string) => string; port?: number } = {},
   ): Promise<TestBroker> {
     const folder = mkdtempSync(join(tmpdir(), 'plumb-nats-'));
     const identities = options.identities ?? IDENTITIES;
     const passwords = Object.fromEntries(
       IDENTITIES.map(({ name }) => [name, randomBytes(12).toString('hex')]),
     ) as Record<IdentityName, string>;
-    const port = await freePort();
+    const port = options.port ?? (await freePort());
     const config = natsConfig({ identities, passwords, host: '127.0.0.1', port, storeDir: join(folder, 'store') });
     const broker = new TestBroker(folder, port, passwords, options.edit?.(config) ?? config);
     await broker.launch();

@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Bus } from './connection.js';
 import { IDENTITIES, type IdentityName } from './identities.js';
-import { TestBroker } from './nats.fixture.js';
+import { eventually, TestBroker } from './nats.fixture.js';
+import { request } from './request.js';
+import { serve } from './serve.js';
 import { DURABLES, SERVICES } from './topology.js';
 
 let broker: TestBroker;
@@ -178,6 +180,52 @@ describe('the rules the table must obey', () => {
   it('dead letters are the operator’s: a user cannot ask for them', async () => {
     expect(await mayPublish('user', 'plumb.request.ledger.dead.list')).toBe(false);
     expect(await mayPublish('operator', 'plumb.request.ledger.dead.list')).toBe(true);
+  });
+
+  it('a client cannot have the broker answer into the log, the ledger’s doors or another stream', async () => {
+    const ledger = buses.get('ledger')?.bus;
+    const before = await Promise.all(['LOG', 'REDO', 'DEAD'].map((name) => ledger?.jsm.streams.info(name)));
+    for (const name of ['user', 'operator'] as const) {
+      const bus = buses.get(name)?.bus;
+      for (const reply of ['log.task.verdict-reached.t1', 'plumb.redo.coder.coder-steps', 'plumb.dead.coder']) {
+        bus?.nc.publish('plumb.intake.task.submit', '{}', { reply });
+      }
+      // Confirmed, so everything before it was stored and answered too.
+      await bus?.js.publish('plumb.intake.task.submit', '{}');
+    }
+    const after = await Promise.all(['LOG', 'REDO', 'DEAD'].map((name) => ledger?.jsm.streams.info(name)));
+    expect(after.map((info) => info?.state.last_seq)).toEqual(before.map((info) => info?.state.last_seq));
+    expect((await ledger?.jsm.streams.info('INTAKE'))?.state.messages).toBeGreaterThanOrEqual(8);
+  });
+
+  it('clients hear facts, refusals and progress across the account border, and get answers over it', async () => {
+    const heard: string[] = [];
+    const user = buses.get('user')?.bus;
+    const scheduler = buses.get('scheduler')?.bus;
+    if (!user || !scheduler) throw new Error('not connected');
+    const subscriptions = ['log.>', 'plumb.intake.refused', 'plumb.live.>'].map((subject) =>
+      user.nc.subscribe(subject, { callback: (_error, { subject: on }) => void heard.push(on) }),
+    );
+    await user.nc.flush();
+    buses.get('ledger')?.bus.nc.publish('log.task.submitted.t1', '{}');
+    scheduler.nc.publish('plumb.intake.refused', '{}');
+    buses.get('coder')?.bus.nc.publish('plumb.live.t1', '{}');
+    await eventually('all heard', () => heard.length === 3);
+    subscriptions.forEach((subscription) => subscription.unsubscribe());
+    const server = await serve(
+      scheduler,
+      'plumb.request.task.>',
+      { queue: 'scheduler', concurrency: 1, maxPayloadBytes: 1_000 },
+      async () => ({ ok: true, value: { taskId: 't1' } }),
+    );
+    for (const inboxPrefix of ['_INBOX_user', '_INBOX']) {
+      const client = await broker.connect('user', { inboxPrefix });
+      expect(await request(client, 'plumb.request.task.submit', {}, { timeoutMs: 5_000 })).toEqual({
+        ok: true,
+        value: { taskId: 't1' },
+      });
+    }
+    await server.stop();
   });
 
   it('anybody without a password is refused', async () => {

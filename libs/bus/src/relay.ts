@@ -15,14 +15,14 @@ export interface LogMessage {
 }
 
 /**
- * What became of one message. `gap`: LOG's last sequence was not `pos - 1` (`lastSeq` where it stood, if the server said so), so
- * nothing of this and what follows was stored; compare with `verifyLog` and go on from there. `misplaced`: it was stored, but not at `pos`;
- * LOG is no copy of the log any more. `unknown`: no answer; it may be stored, publishing it again is safe.
+ * What became of one message. `duplicate`: it already stands at its position. `gap`: LOG ends at `lastSeq`, before `pos - 1`,
+ * so it was not stored; go on from there. `foreign`: something else stands at its position (`found` is that message's id), LOG is
+ * no copy of the log and has to be recreated. `unknown`: no answer; it may be stored, publishing it again is safe.
  */
 export type LogOutcome =
   | { readonly outcome: 'published' | 'duplicate'; readonly pos: number }
-  | { readonly outcome: 'gap'; readonly pos: number; readonly lastSeq: number | undefined }
-  | { readonly outcome: 'misplaced'; readonly pos: number; readonly seq: number }
+  | { readonly outcome: 'gap'; readonly pos: number; readonly lastSeq: number }
+  | { readonly outcome: 'foreign'; readonly pos: number; readonly found: string | undefined }
   | { readonly outcome: 'unknown'; readonly pos: number; readonly error: unknown };
 
 /** The message id that ties a stored message to its place in one epoch of the log. */
@@ -32,8 +32,8 @@ export function logMessageId(epoch: string, pos: number): string {
 
 /**
  * Publishes consecutive events to LOG, `windowSize` (256) in flight, each expecting its predecessor to be the last message: a second
- * relay, a replay or a foreign message cannot fork the stream. Stops sending after the first message that was not
- * stored; returns one outcome per message sent, in order, the successes first.
+ * relay or a replay cannot fork the stream. Stops sending after the first message that does not stand at its position; returns
+ * one outcome per message sent, in order. What was in flight behind a `foreign` message may have been stored after it.
  */
 export async function publishLog(
   bus: Bus,
@@ -71,15 +71,27 @@ async function publishOne(bus: Bus, message: LogMessage, timeoutMs: number): Pro
       timeout: timeoutMs,
     });
     if (ack.duplicate) return { outcome: 'duplicate', pos };
-    // Servers before 2.10 do not check an expected last sequence of 0.
-    return ack.seq === pos ? { outcome: 'published', pos } : { outcome: 'misplaced', pos, seq: ack.seq };
+    return { outcome: 'published', pos };
   } catch (error) {
-    if (error instanceof JetStreamApiError && WRONG_LAST.has(error.code)) {
-      const last = /wrong last sequence: (\d+)/.exec(error.message)?.[1];
-      return { outcome: 'gap', pos, lastSeq: last === undefined ? undefined : Number(last) };
-    }
-    return { outcome: 'unknown', pos, error };
+    if (!(error instanceof JetStreamApiError) || !WRONG_LAST.has(error.code)) return { outcome: 'unknown', pos, error };
+    return whatStandsThere(bus, epoch, pos).catch((cause: unknown) => ({ outcome: 'unknown', pos, error: cause }));
   }
+}
+
+/**
+ * Why the server did not store a message: newer servers check the expected sequence before they look for duplicates, and a
+ * duplicate outside the window is never recognised, so the stored message itself is looked at.
+ */
+async function whatStandsThere(bus: Bus, epoch: string, pos: number): Promise<LogOutcome> {
+  const { lastSeq } = await logState(bus.jsm);
+  if (lastSeq < pos) return { outcome: 'gap', pos, lastSeq };
+  const found = await storedId(bus.jsm, pos);
+  return found === logMessageId(epoch, pos) ? { outcome: 'duplicate', pos } : { outcome: 'foreign', pos, found };
+}
+
+async function storedId(jsm: JetStreamManager, seq: number): Promise<string | undefined> {
+  const stored = await jsm.streams.getMessage('LOG', { seq });
+  return stored?.header.get('Nats-Msg-Id') || undefined;
 }
 
 const WRONG_LAST = new Set<number>([
@@ -103,25 +115,31 @@ export async function logState(jsm: JetStreamManager): Promise<LogState> {
 }
 
 /**
- * Whether LOG still is a copy of the log of `epoch` up to its last message. `empty`: nothing stored to judge by; publish
- * from `lastSeq + 1`. `foreign`: made for another epoch, or its last message is not the event of that position: a stranger's
- * message or another log's backup; recreate the stream.
+ * Whether LOG still is a copy of the log of `epoch`. `empty`: nothing stored to judge by; publish from `lastSeq + 1`. `foreign`: made
+ * for another epoch, or at `seq` there is not the event of that position: a stranger's message or another log's
+ * backup; recreate the stream.
  */
 export type LogVerification =
   | { readonly outcome: 'intact' | 'empty'; readonly lastSeq: number }
   | { readonly outcome: 'missing' }
   | {
       readonly outcome: 'foreign';
-      readonly lastSeq: number;
+      readonly seq: number;
       readonly expected: string;
       readonly found: string | undefined;
     };
 
 /**
- * Looks at LOG's epoch and at the id of its last stored message. An older backup of the same log is intact with a smaller `lastSeq`; one
- * that is ahead of `headPos` (the log's own head) is foreign.
+ * Looks at LOG's epoch and at the ids of its last `depth` messages (256, the window of `publishLog`: a stranger's message in
+ * the middle of a window has ours behind it). An older backup of the same log is intact with a smaller `lastSeq`; one that is
+ * ahead of `headPos` (the log's own head) is foreign.
  */
-export async function verifyLog(jsm: JetStreamManager, epoch: string, headPos: number): Promise<LogVerification> {
+export async function verifyLog(
+  jsm: JetStreamManager,
+  epoch: string,
+  headPos: number,
+  depth = 256,
+): Promise<LogVerification> {
   let state: LogState;
   try {
     state = await logState(jsm);
@@ -131,17 +149,16 @@ export async function verifyLog(jsm: JetStreamManager, epoch: string, headPos: n
     throw error;
   }
   const { lastSeq, createdEpoch } = state;
-  const foreign = (expected: string, found: string | undefined): LogVerification => ({
-    outcome: 'foreign',
-    lastSeq,
-    expected,
-    found,
-  });
-  if (createdEpoch !== epoch) return foreign(epoch, createdEpoch);
-  if (lastSeq > headPos) return foreign(`last sequence at most ${headPos}`, String(lastSeq));
+  if (createdEpoch !== epoch) return { outcome: 'foreign', seq: lastSeq, expected: epoch, found: createdEpoch };
+  if (lastSeq > headPos) {
+    return { outcome: 'foreign', seq: lastSeq, expected: `at most ${headPos}`, found: await storedId(jsm, lastSeq) };
+  }
   if (state.messages === 0) return { outcome: 'empty', lastSeq };
-  const last = await jsm.streams.getMessage('LOG', { seq: lastSeq });
-  const found = last?.header.get('Nats-Msg-Id') || undefined;
-  const expected = logMessageId(epoch, lastSeq);
-  return found === expected ? { outcome: 'intact', lastSeq } : foreign(expected, found);
+  const first = Math.max(state.firstSeq, lastSeq - depth + 1);
+  const sequences = Array.from({ length: lastSeq - first + 1 }, (_, i) => first + i);
+  const ids = await Promise.all(sequences.map((seq) => storedId(jsm, seq)));
+  const wrong = sequences.findIndex((seq, i) => ids[i] !== logMessageId(epoch, seq));
+  const seq = sequences[wrong];
+  if (seq === undefined) return { outcome: 'intact', lastSeq };
+  return { outcome: 'foreign', seq, expected: logMessageId(epoch, seq), found: ids[wrong] };
 }

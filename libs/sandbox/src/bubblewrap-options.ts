@@ -41,17 +41,8 @@ export function bubblewrapOptions(spec: RunSpec, fds: DescriptorPlan, disableUse
     ...MADE_FILES.flatMap(({ path }, index) => ['--perms', '0444', '--file', String(fds.firstFile + index), path]),
     // bubblewrap's own cover of /proc/sys assumes an unprivileged caller: started by root, the payload's user is the machine's user 0,
     // who may write kernel settings without any capability. A read-only /proc closes that for every file in it.
-    ...[
-      '--proc',
-      '/proc',
-      '--remount-ro',
-      '/proc',
-      '--dev',
-      '/dev',
-      ...tmpfs('/dev/shm', '1777'),
-      '--remount-ro',
-      '/dev',
-    ],
+    ...['--proc', '/proc', ...maskedProcFiles(), '--remount-ro', '/proc'],
+    ...['--dev', '/dev', ...tmpfs('/dev/shm', '1777'), '--remount-ro', '/dev'],
     ...[...tmpfs('/tmp', '1777'), '--dir', '/home', ...tmpfs(HOME, '0700')],
   ];
   for (const mount of outermostFirst(spec)) {
@@ -66,6 +57,27 @@ export function bubblewrapOptions(spec: RunSpec, fds: DescriptorPlan, disableUse
 
 function defaultEnvironment(): Record<string, string> {
   return { PATH: '/usr/local/bin:/usr/bin:/bin', HOME, TMPDIR: '/tmp', LANG: 'C.UTF-8' };
+}
+
+/** Kernel files that user 0 may read without any capability and that tell about this machine; the list container runtimes mask. */
+function maskedProcFiles(): string[] {
+  const paths = [
+    'kcore',
+    'keys',
+    'key-users',
+    'kmsg',
+    'kpagecount',
+    'kpageflags',
+    'kpagecgroup',
+    'pagetypeinfo',
+    'slabinfo',
+    'timer_list',
+    'vmallocinfo',
+  ];
+  return paths
+    .map((name) => `/proc/${name}`)
+    .filter((path) => existsSync(path))
+    .flatMap((path) => ['--ro-bind', '/dev/null', path]);
 }
 
 /** A mount below another mount must come after it, or it would be hidden. */

@@ -163,8 +163,15 @@ describe('what the payload can do', () => {
 
   it('finds no writable kernel file, also when started by root', async () => {
     // Looks, never writes: a probe that succeeded would change a setting of the whole machine.
-    const { stdout } = await sh('find /proc -writable ! -type l 2>/dev/null; echo end');
+    const { stdout } = await sh('find /proc -writable ! -type l ! -exec test -c {} \\; -print 2>/dev/null; echo end');
     expect(stdout).toBe('end\n');
+  });
+
+  it('reads no kernel file that only the administrator may read', async () => {
+    const { stdout } = await sh(
+      'for f in /proc/*; do [ -f $f ] && [ "$(stat -c %a $f)" = 400 ] && echo $f; done; head -c 1 /proc/kpageflags /proc/keys',
+    );
+    expect(stdout).toBe('');
   });
 
   it('writes nowhere but to writable mounts and its own temporary file systems', async () => {

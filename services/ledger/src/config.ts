@@ -4,8 +4,13 @@ import { z } from 'zod';
 export const ledgerConfig = z
   .object({
     PLUMB_DATABASE_URL: envUrl(['postgres:', 'postgresql:'], 'postgres://plumb_ledger@127.0.0.1:5432/plumb'),
-    PLUMB_DATABASE_ADMIN_URL: envUrl(['postgres:', 'postgresql:'], 'postgres://postgres@127.0.0.1:5432/plumb').optional(),
-    PLUMB_API_TOKEN: z.string('expected the token that clients of the HTTP API send').min(16, 'expected at least 16 characters'),
+    PLUMB_DATABASE_ADMIN_URL: envUrl(
+      ['postgres:', 'postgresql:'],
+      'postgres://postgres@127.0.0.1:5432/plumb',
+    ).optional(),
+    PLUMB_API_TOKEN: z
+      .string('expected the token that clients of the HTTP API send')
+      .min(16, 'expected at least 16 characters'),
     PLUMB_ARTIFACT_BYTES_MAX: envInteger({ min: 1_024, max: 8 * 1_024 ** 3 }).default(1_024 ** 3),
   })
   .transform((env) => ({

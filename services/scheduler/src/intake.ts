@@ -22,9 +22,16 @@ export type IntakeResult =
   | { outcome: 'accepted'; taskId: string; duplicate: boolean }
   | { outcome: 'refused'; refusal: Refusal; origin?: Origin };
 
+export type IntakeRead =
+  { outcome: 'read'; kind: IntakeKind; data: unknown; origin: Origin } | (IntakeResult & { outcome: 'refused' });
+
 type Headers = Parameters<typeof parseCloudEvent>[0];
 
-const refused = (code: Refusal['code'], message: string, problems: Refusal['problems'] = []): IntakeResult => ({
+const refused = (
+  code: Refusal['code'],
+  message: string,
+  problems: Refusal['problems'] = [],
+): IntakeResult & { outcome: 'refused' } => ({
   outcome: 'refused',
   refusal: { code, message: message.slice(0, 2000), problems },
 });
@@ -39,43 +46,34 @@ export class Intake {
     private readonly ledger: LedgerClient,
   ) {}
 
-  /** A CloudEvent from the intake stream. The kind is the last token of its subject and must agree with its type. */
-  async event(kind: string, headers: Headers, bytes: Uint8Array): Promise<IntakeResult> {
+  /** Reads a CloudEvent from the intake stream. The kind is the last token of its subject and must agree with its type. */
+  read(kind: string, headers: Headers, bytes: Uint8Array): IntakeRead {
     const parsed = parseCloudEvent(headers, bytes);
     if (!parsed.ok) {
+      const problems = parsed.problems.slice(0, 20).map(bounded);
       return refused(
         'INVALID',
-        `not a CloudEvent: ${parsed.problems.map((p) => `${p.field}: expected ${p.expected}`).join('; ')}`,
-        parsed.problems.slice(0, 20).map(bounded),
+        `not a CloudEvent: ${problems.map((p) => `${p.field}: expected ${p.expected}`).join('; ')}`,
+        problems,
       );
     }
     const { event } = parsed;
     const traceparent = event.extensions['traceparent'];
     const origin = { source: event.source, id: event.id, ...(typeof traceparent === 'string' ? { traceparent } : {}) };
-    if (!isIntakeKind(kind))
-      return {
-        ...refused(
-          'INVALID',
-          `no intake is called ${JSON.stringify(kind.slice(0, 100))}; expected ${Object.keys(intakeKinds).join(', ')}`,
-        ),
-        origin,
-      } as IntakeResult;
-    const expected = intakeKinds[kind].type;
-    if (event.type !== expected) {
-      const problem = { field: 'type', value: JSON.stringify(event.type).slice(0, 200), expected };
-      return {
-        ...refused('INVALID', `type: got ${problem.value}, expected ${expected}`, [problem]),
-        origin,
-      } as IntakeResult;
+    if (!isIntakeKind(kind)) {
+      const message = `no intake is called ${JSON.stringify(kind.slice(0, 100))}; expected one of ${Object.keys(intakeKinds).join(', ')}`;
+      return { ...refused('INVALID', message), origin };
     }
-    const result = await this.data(kind, event.data, origin);
-    return result.outcome === 'refused' ? { ...result, origin } : result;
+    const expected = intakeKinds[kind].type;
+    if (event.type === expected) return { outcome: 'read', kind, data: event.data, origin };
+    const problem = { field: 'type', value: JSON.stringify(event.type).slice(0, 200), expected };
+    return { ...refused('INVALID', `type: got ${problem.value}, expected ${expected}`, [problem]), origin };
   }
 
   /** Data of one kind, already read from JSON. */
   async data(kind: IntakeKind, data: unknown, origin: Origin): Promise<IntakeResult> {
     const parsed = parseIntake(kind, data);
-    if (!parsed.ok) return { outcome: 'refused', refusal: parsed.refusal };
+    if (!parsed.ok) return { outcome: 'refused', refusal: parsed.refusal, origin };
     if (kind === 'submit') return this.submit(parsed.value as Submission, origin);
     const { taskId, ...input } = parsed.value as { taskId: string; by: string; why: string; decision: 'go' | 'no-go' };
     return this.command(taskId, { kind, ...input } as TaskInput & { kind: 'cancel' | 'rule' | 'retry' });
@@ -96,11 +94,7 @@ export class Intake {
       priority,
       publish,
     };
-    const handled = await this.manager.handle(
-      taskId,
-      { kind: 'submit', submitted },
-      origin.traceparent === undefined ? {} : { traceparent: origin.traceparent },
-    );
+    const handled = await this.manager.handle(taskId, { kind: 'submit', submitted });
     if (handled.outcome !== 'accepted')
       return refused('UNAVAILABLE', 'the task could not be recorded now; submit it again');
     if (handled.state.submission?.contentDigest !== digest) {

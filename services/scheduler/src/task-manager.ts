@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { commandId, type LedgerClient, type TaskHistory } from '@plumbline/bus';
+import { context as contextApi } from '@opentelemetry/api';
+import { commandId, traceparentOf, type LedgerClient, type TaskHistory } from '@plumbline/bus';
 import {
   decide,
   effectsOf,
@@ -45,7 +46,7 @@ export class TaskManager {
   async handle(
     taskId: string,
     input: TaskInput,
-    options: { traceparent?: string; grant?: EventData<'grant.reserved'>; fleetVersion?: number } = {},
+    options: { grant?: EventData<'grant.reserved'>; fleetVersion?: number } = {},
   ): Promise<Handled> {
     for (let round = 0; round < roundsMax; round++) {
       // Taken before the history is read: a grant in this view was recorded with its step's request, so the history read next has both.
@@ -73,7 +74,7 @@ export class TaskManager {
     history: TaskHistory,
     events: PlumblineEvent[],
     known: readonly EventData<'grant.reserved'>[],
-    options: { traceparent?: string; grant?: EventData<'grant.reserved'>; fleetVersion?: number },
+    options: { grant?: EventData<'grant.reserved'>; fleetVersion?: number },
   ): Promise<AppendReply | 'nothing'> {
     const effects = effectsOf(history.state, events);
     const released = known
@@ -97,7 +98,8 @@ export class TaskManager {
       });
     }
     const content = createHash('sha256').update(JSON.stringify(streams)).digest('hex');
-    const traceparent = options.traceparent ?? history.traceparent;
+    // Below what is being handled; a decision that nothing of the task's trace led to (a timer, a look around) goes on from its beginning.
+    const traceparent = traceparentOf(contextApi.active()) ?? history.traceparent;
     return this.ledger.append({
       commandId: commandId('decision', taskId, history.state.version, content),
       streams,

@@ -1,10 +1,25 @@
 import { pipeline } from 'node:stream/promises';
-import { BadRequestException, ConflictException, Controller, Get, GoneException, Inject, NotFoundException, Param, PayloadTooLargeException, Put, Req, Res, ServiceUnavailableException, UseGuards } from '@nestjs/common';
+import {
+  BadRequestException,
+  ConflictException,
+  Controller,
+  Get,
+  GoneException,
+  Inject,
+  NotFoundException,
+  Param,
+  PayloadTooLargeException,
+  Put,
+  Req,
+  Res,
+  ServiceUnavailableException,
+  UseGuards,
+} from '@nestjs/common';
 import { mediaTypeHeader } from '@plumbline/bus';
 import { digestSchema } from '@plumbline/domain';
 import { Artifacts, OperationalError } from '@plumbline/event-log';
 import { SERVICE_CONFIG } from '@plumbline/host';
-import type { Request, Response } from 'express';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { LedgerConfig } from '../config.js';
 import type { LedgerMetrics } from '../metrics.js';
 import { ARTIFACTS, LEDGER_METRICS } from '../tokens.js';
@@ -21,23 +36,32 @@ export class ArtifactsController {
   ) {}
 
   @Put(':digest')
-  async put(@Param('digest') digest: string, @Req() request: Request): Promise<unknown> {
-    if (!digestSchema.safeParse(digest).success) throw new BadRequestException('the path must end in a SHA-256 digest: 64 lower-case hex characters');
-    const mediaType = String(request.headers[mediaTypeHeader] ?? request.headers['content-type'] ?? 'application/octet-stream').slice(0, 100);
+  async put(@Param('digest') digest: string, @Req() request: IncomingMessage): Promise<unknown> {
+    if (!digestSchema.safeParse(digest).success)
+      throw new BadRequestException('the path must end in a SHA-256 digest: 64 lower-case hex characters');
+    const mediaType = String(
+      request.headers[mediaTypeHeader] ?? request.headers['content-type'] ?? 'application/octet-stream',
+    ).slice(0, 100);
     const { artifactBytesMax: maxBytes } = this.config;
     const result = await this.artifacts.put(request, { digest, mediaType, maxBytes }).catch((error: unknown) => {
-      if (error instanceof OperationalError && error.retry === 'later') throw new ServiceUnavailableException(error.message);
+      if (error instanceof OperationalError && error.retry === 'later')
+        throw new ServiceUnavailableException(error.message);
       throw error;
     });
-    if (result.outcome === 'too-large') throw new PayloadTooLargeException(`an artifact may have ${result.maxBytes} bytes at most`);
-    if (result.outcome === 'digest-mismatch') throw new ConflictException(`the body has digest ${result.actual}, the path says ${result.expected}; nothing was stored`);
+    if (result.outcome === 'too-large')
+      throw new PayloadTooLargeException(`an artifact may have ${result.maxBytes} bytes at most`);
+    if (result.outcome === 'digest-mismatch')
+      throw new ConflictException(
+        `the body has digest ${result.actual}, the path says ${result.expected}; nothing was stored`,
+      );
     this.metrics.plumb_artifact_bytes_total.inc(result.sizeBytes, { direction: 'stored' });
     return { digest: result.digest, sizeBytes: result.sizeBytes, mediaType, duplicate: result.duplicate };
   }
 
   @Get(':digest')
-  async get(@Param('digest') digest: string, @Res() response: Response): Promise<void> {
-    if (!digestSchema.safeParse(digest).success) throw new BadRequestException('the path must end in a SHA-256 digest: 64 lower-case hex characters');
+  async get(@Param('digest') digest: string, @Res() response: ServerResponse): Promise<void> {
+    if (!digestSchema.safeParse(digest).success)
+      throw new BadRequestException('the path must end in a SHA-256 digest: 64 lower-case hex characters');
     const found = await this.artifacts.get(digest);
     if (found.outcome === 'unknown') throw new NotFoundException(`there is no artifact ${digest}`);
     if (found.outcome === 'pruned') throw new GoneException(`artifact ${digest} was pruned at ${found.prunedAt}`);

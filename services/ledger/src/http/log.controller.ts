@@ -21,7 +21,11 @@ export class LogController {
 
   /** Events after a position; with `waitMs` the answer waits for the first one. */
   @Get('log')
-  async page(@Query('after') after?: string, @Query('limit') limit?: string, @Query('waitMs') waitMs?: string): Promise<unknown> {
+  async page(
+    @Query('after') after?: string,
+    @Query('limit') limit?: string,
+    @Query('waitMs') waitMs?: string,
+  ): Promise<unknown> {
     const afterPos = wholeNumber('after', after, 0, Number.MAX_SAFE_INTEGER, 0);
     const max = wholeNumber('limit', limit, 1, limitMax, 500);
     const deadline = performance.now() + wholeNumber('waitMs', waitMs, 0, waitMsMax, 0);
@@ -46,7 +50,19 @@ export class LogController {
 export function eventDocument(event: RecordedEvent): Record<string, unknown> {
   const { category, id } = streamEntity(event.streamId);
   const { pos, recordedAt, type, schemaVersion, data, streamId, version, chainHash, eventId } = event;
-  return { schema: 'plumbline.event/1', position: pos, at: recordedAt, type, schemaVersion, ...(category === 'task' ? { task: id } : {}), data, eventId, streamId, version, chainHash };
+  return {
+    schema: 'plumbline.event/1',
+    position: pos,
+    at: recordedAt,
+    type,
+    schemaVersion,
+    ...(category === 'task' ? { task: id } : {}),
+    data,
+    eventId,
+    streamId,
+    version,
+    chainHash,
+  };
 }
 
 /** A number from a query, or a refusal that says what was expected. */
@@ -54,5 +70,7 @@ export function wholeNumber(name: string, text: string | undefined, min: number,
   if (text === undefined) return absent;
   const value = /^\d{1,16}$/.test(text) ? Number(text) : NaN;
   if (value >= min && value <= max) return value;
-  throw new BadRequestException(`${name}: got ${JSON.stringify(text.slice(0, 50))}, expected a whole number from ${min} to ${max}`);
+  throw new BadRequestException(
+    `${name}: got ${JSON.stringify(text.slice(0, 50))}, expected a whole number from ${min} to ${max}`,
+  );
 }

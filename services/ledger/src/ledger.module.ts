@@ -1,0 +1,75 @@
+import { Module, type DynamicModule } from '@nestjs/common';
+import { Artifacts, createLedgerPool, EventLog, migrate } from '@plumbline/event-log';
+import { LOG, METRICS, type Log, type Metrics } from '@plumbline/host';
+import { DataSource } from 'typeorm';
+import type { LedgerConfig } from './config.js';
+import { ArtifactsController } from './http/artifacts.controller.js';
+import { LogController } from './http/log.controller.js';
+import { TasksController } from './http/tasks.controller.js';
+import { TokenGuard } from './http/token.guard.js';
+import { LedgerService } from './ledger.service.js';
+import { ledgerMetrics } from './metrics.js';
+import { EscalationRows, TaskRows } from './projections/entities.js';
+import { ARTIFACTS, EVENT_LOG, LEDGER_METRICS, READ_MODELS } from './tokens.js';
+
+@Module({})
+export class LedgerModule {
+  static with(config: LedgerConfig): DynamicModule {
+    const appended = { signal: (): void => undefined };
+    return {
+      module: LedgerModule,
+      controllers: [ArtifactsController, LogController, TasksController],
+      providers: [
+        TokenGuard,
+        {
+          provide: LEDGER_METRICS,
+          inject: [METRICS],
+          useFactory: (metrics: Metrics) => metrics.register(ledgerMetrics),
+        },
+        {
+          provide: EVENT_LOG,
+          inject: [LOG],
+          useFactory: async (logger: Log) => {
+            await bringUpToDate(config, logger);
+            const pool = createLedgerPool({
+              url: config.databaseUrl,
+              onError: (err) => logger.warn({ err }, 'an idle database connection broke'),
+            });
+            return new EventLog({ pool, onAppended: () => appended.signal() });
+          },
+        },
+        { provide: ARTIFACTS, inject: [EVENT_LOG], useFactory: (log: EventLog) => new Artifacts(log.pool) },
+        {
+          provide: READ_MODELS,
+          useFactory: () =>
+            new DataSource({
+              type: 'postgres',
+              url: config.databaseUrl,
+              entities: [TaskRows, EscalationRows],
+              synchronize: false,
+              poolSize: 4,
+            }),
+        },
+        LedgerService,
+        {
+          // The log tells the sequencer of news; the sequencer lives in the service that is built on the log.
+          provide: 'APPENDED',
+          inject: [LedgerService],
+          useFactory: (service: LedgerService) => (appended.signal = () => service.appended()),
+        },
+      ],
+    };
+  }
+}
+
+/** Migrates with the administrator's rights, if the ledger was given them. The ledger's own role then gets the password of its URL. */
+async function bringUpToDate(config: LedgerConfig, logger: Log): Promise<void> {
+  if (config.adminUrl === undefined) return;
+  const own = new URL(config.databaseUrl);
+  const { applied } = await migrate({
+    adminUrl: config.adminUrl,
+    ledgerRole: decodeURIComponent(own.username),
+    ...(own.password === '' ? {} : { ledgerPassword: decodeURIComponent(own.password) }),
+  });
+  logger.info({ applied }, 'the database is up to date');
+}
