@@ -9,6 +9,40 @@ export {
 } from './check.js';
 export type { CheckId, CheckResult, Finding, Outcome, RailId, ReasonId } from './check.js';
 export {
+  auditDocumentSchema,
+  benchDocumentSchema,
+  biteGradeSchema,
+  checkDocumentSchema,
+  deadDocumentSchema,
+  demoDocumentSchema,
+  doctorDocumentSchema,
+  errorDocumentSchema,
+  escalationsDocumentSchema,
+  eventDocumentSchema,
+  publishedVerdictSchema,
+  taskDocumentSchema,
+  taskStateSchema,
+  tasksDocumentSchema,
+  whyDocumentSchema,
+  whyReasonSchema,
+} from './contracts.js';
+export type {
+  AuditDocument,
+  BenchDocument,
+  CheckDocument,
+  DeadDocument,
+  DemoDocument,
+  DoctorDocument,
+  ErrorDocument,
+  EscalationsDocument,
+  EventDocument,
+  TaskDocument,
+  TasksDocument,
+  WhyDocument,
+  WhyReason,
+} from './contracts.js';
+export { cut } from './cut.js';
+export {
   appendRequestSchema,
   doorServices,
   doorSubject,
@@ -49,7 +83,7 @@ export type {
   SeatedModel,
 } from './events/catalogue.js';
 export { decodeEvent, upcasters } from './events/codec.js';
-export type { Decoded, Upcasters } from './events/codec.js';
+export type { Decoded, Schemas, Upcasters } from './events/codec.js';
 export { faultCodeNames, faultCodes, retryDelayMs } from './faults.js';
 export type { Fault, FaultAction, FaultCode, FaultRule } from './faults.js';
 export { admit, evolveFleet, grantedBytes, initialFleet } from './fleet/fleet.js';
@@ -61,6 +95,7 @@ export {
   intakeKinds,
   issueSchema,
   parseIntake,
+  problemSchema,
   problemsOf,
   refusalSchema,
   resolvePolicy,
@@ -69,7 +104,9 @@ export {
   submissionSchema,
 } from './intake.js';
 export type { IntakeKind, Issue, Problem, Refusal, Submission } from './intake.js';
-export { splitClauses } from './issue-clauses.js';
+export { namedPaths, scopeCheck } from './issue-paths.js';
+export type { NamedPaths, ScopeResult } from './issue-paths.js';
+export { issueProse, splitClauses } from './issue-clauses.js';
 export type { Clause } from './issue-clauses.js';
 export {
   artifactRefSchema,
@@ -93,10 +130,12 @@ export {
 export type { ArtifactRef, ServiceName, StepId, StepKind, StepName, TaskId } from './names.js';
 export { effectOf, policySchema, shippedPolicies } from './policy.js';
 export type { Effect, Policy } from './policy.js';
-export { evidenceRail, quoteProblem } from './rails/evidence.js';
+export { evidenceRail, foldText, quoteProblem } from './rails/evidence.js';
 export type { RailResult, ReviewContext } from './rails/evidence.js';
 export { isGrounded, stoppingFindings } from './rails/grounding.js';
 export { scopeOverlap } from './rails/scope.js';
+export { parseRepositoryUrl, parseRevision } from './repository-address.js';
+export type { AddressProblem, Parsed, RepositoryUrl } from './repository-address.js';
 export { hunkRefSchema, reviewBrief, reviewSchema } from './review.js';
 export type { ClauseAnswer, HunkRef, Review, ReviewBrief, ReviewFinding } from './review.js';
 export { seededRandom } from './seeded.js';
@@ -105,9 +144,11 @@ export type { Decision, TaskInput } from './task/decide.js';
 export { effectsOf, isBlameless } from './task/effects.js';
 export type { DecisionEffects } from './task/effects.js';
 export { evolve } from './task/evolve.js';
+export { explainWait, projectTask } from './task/project.js';
+export { summariseEvent } from './task/summaries.js';
 export { factsOf } from './task/react.js';
 export { branchName, publishLabel } from './task/request.js';
-export { currentAttempt, initialTask, liveSteps, openEscalation, stepsOf } from './task/state.js';
+export { currentAttempt, initialTask, latestStep, liveSteps, openEscalation, stepsOf } from './task/state.js';
 export type { AttemptState, EscalationState, StepState, TaskPhase, TaskState } from './task/state.js';
 export { adjudicate, judgementSchema, reasonSchema, verdictSchema } from './verdict.js';
 export type { Facts, Judgement, Reason, Verdict } from './verdict.js';

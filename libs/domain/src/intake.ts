@@ -30,7 +30,6 @@ export const issueSchema = z.strictObject({
   title: text(500).refine((value) => value.trim() !== '', 'must not be empty'),
   body: text(65_536),
   url: text(2000)
-    // eslint-disable-next-line no-control-regex -- control characters are what is being refused
     .refine(
       (value) => /^https?:\/\/[^\s\u0000-\u0020\u007f]+$/i.test(value) && URL.canParse(value),
       'an http or https address',
@@ -175,7 +174,9 @@ function show(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (typeof value === 'string') {
     // A refusal is logged and shown; credentials written into an address must not be.
-    const shown = cut(value, 200).toWellFormed().replace(/\/\/[^/@\s]*@/g, '//***@');
+    const shown = cut(value, 200)
+      .toWellFormed()
+      .replace(/\/\/[^/@\s]*@/g, '//***@');
     return cut(JSON.stringify(shown), 200);
   }
   if (Array.isArray(value)) return `an array of ${value.length}`;

@@ -15,7 +15,7 @@ const clauseCharsMax = 400;
  * even when it says nothing. At most 40 clauses; what is beyond is joined into the last one, so that nothing is dropped unseen.
  */
 export function splitClauses(issue: { title: string; body: string }): Clause[] {
-  const texts = [issue.title.trim() || '(no title)', ...proseOf(issue.body).flatMap(sentences)];
+  const texts = [issue.title.trim() || '(no title)', ...issueProse(issue.body).flatMap(sentences)];
   const kept = texts.slice(0, clausesMax);
   if (texts.length > clausesMax) kept[clausesMax - 1] = texts.slice(clausesMax - 1).join(' ');
   return kept.map((text, index) => ({
@@ -24,8 +24,8 @@ export function splitClauses(issue: { title: string; body: string }): Clause[] {
   }));
 }
 
-/** Paragraphs and list items of Markdown, without fences, quotes, headings and comments. */
-function proseOf(body: string): string[] {
+/** Paragraphs and list items of Markdown, without fences, quotes, headings, tables and comments. */
+export function issueProse(body: string): string[] {
   const out: string[] = [];
   let paragraph: string[] = [];
   let fence: string | undefined;

@@ -75,8 +75,8 @@ class Jobs implements OnApplicationBootstrap, OnApplicationShutdown {
   async #drain(deadline: AbortSignal): Promise<void> {
     this.log.info('draining');
     while (this.#running.size > 0 && !deadline.aborted) await new Promise((done) => setTimeout(done, 10));
-    // The broker is still there while work is drained.
-    await this.bus.nc.flush();
+    // The connection is still there while work is drained, unless the broker itself is away.
+    if (this.bus.connected) await this.bus.nc.flush();
     this.log.info('drained');
   }
 }

@@ -73,12 +73,12 @@ export function evolve(state: TaskState, event: PlumblineEvent & { at?: string }
       return timerFired(next, event.data);
     case 'lease.expired':
       return patchStep(next, event.data.step, (step) =>
-        step.status === 'requested' ? { leasesLost: step.leasesLost + 1, unattended: true } : {},
+        step.status === 'requested' ? { leasesLost: step.leasesLost + 1, leased: false, unattended: true } : {},
       );
     case 'lease.released':
       return patchStep(next, event.data.step, (step) => (step.status === 'requested' ? { unattended: true } : {}));
     case 'lease.granted':
-      return patchStep(next, event.data.step, () => ({ unattended: false }));
+      return patchStep(next, event.data.step, () => ({ leased: true, unattended: false }));
     case 'escalation.opened': {
       const { escalationId, to, attempt, reasons, tier } = event.data;
       const escalations = [...next.escalations, { id: escalationId, to, attempt, reasons, open: to === 'human' }];
@@ -138,6 +138,7 @@ function freshStep(id: StepId, status: StepState['status']): StepState {
     status,
     dispatches: 0,
     leasesLost: 0,
+    leased: false,
     unattended: false,
     deadlineSet: false,
     deadlinePassed: false,

@@ -2,14 +2,14 @@ import type { ReasonId } from '../check.js';
 import type { PlumblineEvent } from '../events/catalogue.js';
 import { cut } from '../cut.js';
 import { faultCodes, retryDelayMs, type FaultCode } from '../faults.js';
-import { stepId, type StepKind } from '../names.js';
+import { stepId } from '../names.js';
 import { adjudicate, type Facts } from '../verdict.js';
 import { firstSnapshot, publishLabel, redispatch, request } from './request.js';
 import {
   currentAttempt,
+  latestStep,
   liveSteps,
   openEscalation,
-  stepsOf,
   type AttemptState,
   type StepState,
   type TaskState,
@@ -73,14 +73,6 @@ function tend(state: TaskState, step: StepState): PlumblineEvent[] {
 
 const dispatchesAtOnceMax = 10;
 
-/** The last try of a kind of step of an attempt (and seat), or undefined when there was none. */
-function latest(state: TaskState, kind: StepKind, attempt: number, seat?: string): StepState | undefined {
-  return stepsOf(state)
-    .filter((step) => step.kind === kind && step.attempt === attempt && step.seat === seat)
-    .sort((a, b) => a.try - b.try)
-    .at(-1);
-}
-
 /** After a failed step: its next try while its code allows one, else `giveUp`. */
 function retryOr(
   step: StepState,
@@ -103,7 +95,7 @@ function retryOr(
 const isOver = (step: StepState): boolean => step.status === 'failed' || step.status === 'abandoned';
 
 function afterSnapshot(state: TaskState): PlumblineEvent[] {
-  const step = latest(state, 'snapshot', 0);
+  const step = latestStep(state, 'snapshot', 0);
   if (step === undefined) return request(state, { kind: 'snapshot', attempt: 0 }, firstSnapshot);
   if (step.status === 'succeeded') return openAttempt(state);
   if (!isOver(step)) return [];
@@ -118,7 +110,7 @@ function afterSnapshot(state: TaskState): PlumblineEvent[] {
 function openAttempt(state: TaskState): PlumblineEvent[] {
   if (state.snapshot === undefined) {
     // A human asked for another try of a task whose base could not be had: the snapshot comes first again.
-    const last = latest(state, 'snapshot', 0);
+    const last = latestStep(state, 'snapshot', 0);
     return request(
       state,
       { kind: 'snapshot', attempt: 0 },
@@ -131,7 +123,7 @@ function openAttempt(state: TaskState): PlumblineEvent[] {
 
 function afterCoding(state: TaskState): PlumblineEvent[] {
   const attempt = currentAttempt(state);
-  const step = attempt === undefined ? undefined : latest(state, 'coding', attempt.n);
+  const step = attempt === undefined ? undefined : latestStep(state, 'coding', attempt.n);
   if (attempt === undefined || step === undefined) return [];
   if (step.status === 'succeeded')
     return request(
@@ -145,7 +137,7 @@ function afterCoding(state: TaskState): PlumblineEvent[] {
 
 function afterGating(state: TaskState): PlumblineEvent[] {
   const attempt = currentAttempt(state);
-  const step = attempt === undefined ? undefined : latest(state, 'gating', attempt.n);
+  const step = attempt === undefined ? undefined : latestStep(state, 'gating', attempt.n);
   if (attempt === undefined || step === undefined) return [];
   if (step.status === 'succeeded') {
     const seats = state.submission?.policy.panel.seats ?? [];
@@ -166,7 +158,7 @@ function afterReviews(state: TaskState): PlumblineEvent[] {
   const attempt = currentAttempt(state);
   if (attempt === undefined) return [];
   const steps = (state.submission?.policy.panel.seats ?? []).flatMap(
-    ({ seat }) => latest(state, 'review', attempt.n, seat) ?? [],
+    ({ seat }) => latestStep(state, 'review', attempt.n, seat) ?? [],
   );
   // Each seat is tried again on its own; no seat waits for another to end first.
   const retried = steps.filter(isOver).flatMap((step) => retryOr(step, () => [], step.try));
@@ -228,7 +220,7 @@ export function factsOf(state: TaskState, attempt: AttemptState): Facts {
 
 function unreviewedSeats(state: TaskState, attempt: number): { seat: string; why: string }[] {
   return (state.submission?.policy.panel.seats ?? []).flatMap(({ seat }) => {
-    const failure = latest(state, 'review', attempt, seat)?.failure;
+    const failure = latestStep(state, 'review', attempt, seat)?.failure;
     return failure === undefined ? [] : [{ seat, why: `${failure.code}: ${failure.detail}` }];
   });
 }
@@ -254,7 +246,7 @@ function publishOrClose(state: TaskState, attempt: AttemptState, ruledGo: boolea
       },
     ];
   }
-  const last = latest(state, 'publishing', attempt.n);
+  const last = latestStep(state, 'publishing', attempt.n);
   return request(
     state,
     { kind: 'publishing', attempt: attempt.n },
@@ -304,7 +296,7 @@ function escalation(state: TaskState, reasons: string[]) {
 
 function afterPublishing(state: TaskState): PlumblineEvent[] {
   const attempt = currentAttempt(state);
-  const step = attempt === undefined ? undefined : latest(state, 'publishing', attempt.n);
+  const step = attempt === undefined ? undefined : latestStep(state, 'publishing', attempt.n);
   if (step === undefined) return [];
   if (step.status === 'succeeded') {
     const waived = publishLabel(state) === 'GO-WAIVED';

@@ -35,6 +35,8 @@ export interface StepState {
   dispatches: number;
   /** How often a worker lost its lease of it. */
   leasesLost: number;
+  /** Whether a worker holds a lease of it, as far as the history says. */
+  leased: boolean;
   /** True from the loss or return of a lease until the step is dispatched again. */
   unattended: boolean;
   /** Whether the timer of its deadline may still run: from its first dispatch until it fires or a decision cancels it. */
@@ -105,3 +107,11 @@ export const liveSteps = (state: TaskState): StepState[] =>
   stepsOf(state).filter(
     (step) => step.status === 'waiting' || step.status === 'requested' || step.status === 'retrying',
   );
+
+/** The last try of a kind of step of an attempt (and seat), or undefined when there was none. */
+export function latestStep(state: TaskState, kind: StepKind, attempt: number, seat?: string): StepState | undefined {
+  return stepsOf(state)
+    .filter((step) => step.kind === kind && step.attempt === attempt && step.seat === seat)
+    .sort((a, b) => a.try - b.try)
+    .at(-1);
+}
