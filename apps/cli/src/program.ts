@@ -4,6 +4,9 @@ import { createPalette, wantsColour } from './terminal/palette.js';
 import { createSession, type Session } from './session.js';
 import { columnsMax, wrap } from './terminal/text.js';
 
+/** Of the command line and everything in its checkout. */
+const version = '0.1.0';
+
 /** A command: gets its arguments and options, returns the exit code. Loaded only when it is called, so that `--help` is quick. */
 export type Run<O = Record<string, unknown>> = (session: Session, args: string[], options: O) => Promise<number>;
 
@@ -54,6 +57,8 @@ interface Reporting {
 
 function report(error: unknown, { debug, interrupted, json }: Reporting): number {
   if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
+  // Called without a command: the help that Commander printed is the answer.
+  if (error instanceof CommanderError && error.code === 'commander.help') return exitCodes.usage;
   const { message, mend, detail, exitCode } = failureOf(error, interrupted);
   if (json) {
     const document = {
@@ -63,8 +68,6 @@ function report(error: unknown, { debug, interrupted, json }: Reporting): number
     };
     process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
   }
-  // Commander has said it already, with the hint that goes with it.
-  if (error instanceof CommanderError) return exitCode;
   const paint = createPalette(wantsColour(process.stderr, process.env));
   for (const line of detail) process.stderr.write(`${paint.dim(`  │ ${line}`)}\n`);
   process.stderr.write(`${paint.bad('✗')} ${wrap(message, columnsMax - 2).join('\n  ')}\n`);
@@ -80,12 +83,21 @@ function report(error: unknown, { debug, interrupted, json }: Reporting): number
 
 function failureOf(error: unknown, interrupted: boolean): ReturnType<typeof explain> & { exitCode: number } {
   if (error instanceof CommanderError) {
-    return { message: error.message.replace(/^error: /, ''), detail: [], exitCode: exitCodes.usage };
+    const message = error.message.replace(/^error: /, '').split('\n')[0] ?? '';
+    return {
+      message: capitalised(message),
+      mend: '`plumb --help` lists the commands, `plumb COMMAND --help` their options.',
+      detail: [],
+      exitCode: exitCodes.usage,
+    };
   }
   if (interrupted || error instanceof Interrupted)
     return { message: 'Interrupted.', detail: [], exitCode: exitCodes.interrupted };
   return { ...explain(error), exitCode: error instanceof CliError ? error.exitCode : exitCodes.refused };
 }
+
+const capitalised = (text: string): string =>
+  `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`;
 
 type Loader = () => Promise<Run>;
 type Dispatch = (load: Loader, args: string[], options: Record<string, unknown>) => Promise<void>;
@@ -95,7 +107,10 @@ function createProgram(dispatch: Dispatch): Command {
   program
     .description('Trust the harness, not the model: a verdict on code changes, with the evidence for it.')
     .exitOverride()
-    .showHelpAfterError('(plumb --help lists the commands)')
+    .version(version, '-V, --version', 'print the version')
+    .helpCommand(false)
+    // Errors are told in one place and in one form, see report.
+    .configureOutput({ outputError: () => {} })
     .configureHelp({ helpWidth: columnsMax, showGlobalOptions: false })
     .addHelpText(
       'after',
