@@ -347,6 +347,19 @@ describe('a verdict can always be recorded', () => {
     }));
     expect(judgementSchema.safeParse(judge(someFacts({ reviews: minors }), strict)).error).toBeUndefined();
   });
+  it('says of reasons it left out that they block, when they do', () => {
+    const claims = Array.from({ length: 100 }, (_, i) => ({ ...finding, claim: `claim ${i}` }));
+    const reviews = ['a', 'b', 'c', 'd'].map((seat) => ({ tree, review: anApproval({ seat, findings: claims }) }));
+    const more = judge(someFacts({ reviews })).reasons.find((reason) => reason.summary.startsWith('and '));
+    expect(more).toMatchObject({ check: 'panel', effect: 'block' });
+  });
+  it('gives advice in one order', () => {
+    const notes = ['a', 'b'].map((seat) => ({
+      tree,
+      review: anApproval({ seat, findings: [{ ...finding, severity: 'note' }] }),
+    }));
+    expect(judge(someFacts({ reviews: [...notes].reverse() }))).toEqual(judge(someFacts({ reviews: notes })));
+  });
   it('stays within its schema when a seat fails with a long story', () => {
     const judged = judge(someFacts({ reviews: [], unreviewed: [{ seat: 'concluder', why: 'z'.repeat(3000) }] }));
     expect(judgementSchema.safeParse(judged).error).toBeUndefined();
