@@ -20,21 +20,28 @@ export interface Session {
 }
 
 /** A session on the real process. */
-export function createSession(options: { json: boolean; signal: AbortSignal }): Session {
+export function createSession(options: { json: boolean; signal: AbortSignal; onDocument?: () => void }): Session {
   const { json, signal } = options;
+  const progress = createProgress(process.stderr);
+  const write = (stream: NodeJS.WriteStream, text: string): void => {
+    progress.makeWay();
+    stream.write(text);
+  };
   return {
     env: process.env,
     cwd: process.cwd(),
     json,
     signal,
     palette: createPalette(wantsColour(process.stdout, process.env)),
-    progress: createProgress(process.stderr),
+    progress,
     say: (line = '') => {
-      if (!json) process.stdout.write(`${line}\n`);
+      if (!json) write(process.stdout, `${line}\n`);
     },
     document: (value, { line = false } = {}) => {
-      if (json) process.stdout.write(`${line ? JSON.stringify(value) : JSON.stringify(value, null, 2)}\n`);
+      if (!json) return;
+      options.onDocument?.();
+      write(process.stdout, `${line ? JSON.stringify(value) : JSON.stringify(value, null, 2)}\n`);
     },
-    note: (line) => void process.stderr.write(`${line}\n`),
+    note: (line) => write(process.stderr, `${line}\n`),
   };
 }

@@ -10,12 +10,19 @@ export async function audit(session: Session): Promise<number> {
   session.document(result);
   const { palette } = session;
   if (result.ok) {
-    session.say(`${palette.good('✓')} ${result.events} events, positions dense, versions in order, chain unbroken up to ${result.headPosition}.`);
+    session.say(
+      `${palette.good('✓')} ${result.events} events, positions dense, versions in order, chain unbroken up to ${result.headPosition}.`,
+    );
     return exitCodes.ok;
   }
   const bad = result.firstBad;
-  const where = bad === undefined || bad === null ? 'The log is not sound.' : `The first bad position is ${bad.position}: ${plain(bad.what)}.`;
+  const where =
+    bad === undefined || bad === null
+      ? 'The log is not sound.'
+      : `The first bad position is ${bad.position}: ${plain(bad.what)}.`;
   session.say(`${palette.bad('✗')} ${where}`);
-  session.say(`${palette.accent('→')} Nothing from there on can be trusted: restore the database from a backup that audits well.`);
+  session.say(
+    `${palette.accent('→')} Nothing from there on can be trusted: restore the database from a backup that audits well.`,
+  );
   return exitCodes.refused;
 }

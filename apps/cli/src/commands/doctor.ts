@@ -16,6 +16,10 @@ export async function doctor(session: Session): Promise<number> {
     if (mend !== undefined) session.say(`  ${palette.accent('→')} ${wrap(plain(mend), columnsMax - 4).join('\n    ')}`);
   }
   session.say();
-  session.say(sick.length === 0 ? palette.good('All is well.') : palette.bad(`${sick.length} of ${findings.length} findings must be mended.`));
+  session.say(
+    sick.length === 0
+      ? palette.good('All is well.')
+      : palette.bad(`${sick.length} of ${findings.length} findings must be mended.`),
+  );
   return sick.length === 0 ? exitCodes.ok : exitCodes.refused;
 }

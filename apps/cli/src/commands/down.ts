@@ -20,7 +20,11 @@ export async function down(session: Session, _args: string[], options: { purge?:
     await session.progress.step('Stopping', () => stop(state.run.supervisor, session.signal));
     session.say('Plumbline is down.');
   } else {
-    session.say(state.is === 'stale' ? 'Plumbline was not running; its last run ended without stopping.' : 'Plumbline was not running.');
+    session.say(
+      state.is === 'stale'
+        ? 'Plumbline was not running; its last run ended without stopping.'
+        : 'Plumbline was not running.',
+    );
   }
   if (options.purge === true) {
     purge(home);

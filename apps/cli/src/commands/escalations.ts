@@ -14,7 +14,9 @@ export async function escalations(session: Session): Promise<number> {
     const title = plain(titles.get(taskId) ?? '');
     session.say(`${palette.accent(taskId.slice(0, 10))}  ${palette.bold(cut(title, columnsMax - 12))}`);
     for (const { attempt, model, verdict } of tried) {
-      session.say(palette.dim(`  attempt ${attempt} by ${plain(model ?? 'no model')}: ${plain(verdict ?? 'no verdict')}`));
+      session.say(
+        palette.dim(`  attempt ${attempt} by ${plain(model ?? 'no model')}: ${plain(verdict ?? 'no verdict')}`),
+      );
     }
     for (const reason of reasons) session.say(`  ${palette.warn('•')} ${cut(plain(reason), columnsMax - 4)}`);
     const short = taskId.slice(0, 8);

@@ -30,7 +30,13 @@ export function rule(
 ): Promise<number> {
   if (go === undefined) throw badInput('A ruling needs a decision.', 'Give --go or --no-go.');
   const decision = go ? 'go' : 'no-go';
-  return intervene(session, 'rule', task, { decision, why, by: by ?? person(session) }, `Ruled ${decision.toUpperCase()}`);
+  return intervene(
+    session,
+    'rule',
+    task,
+    { decision, why, by: by ?? person(session) },
+    `Ruled ${decision.toUpperCase()}`,
+  );
 }
 
 async function intervene(

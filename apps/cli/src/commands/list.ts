@@ -17,6 +17,11 @@ export async function list(session: Session, _args: string[], options: { state?:
     plain(title),
   ]);
   for (const line of columns(rows, 0)) session.say(line);
-  if (tasks.length === 0) session.say(palette.dim(options.state === undefined ? 'No tasks yet: plumb submit hands one over.' : `No task is ${options.state}.`));
+  if (tasks.length === 0)
+    session.say(
+      palette.dim(
+        options.state === undefined ? 'No tasks yet: plumb submit hands one over.' : `No task is ${options.state}.`,
+      ),
+    );
   return exitCodes.ok;
 }

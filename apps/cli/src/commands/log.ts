@@ -8,13 +8,19 @@ import { openLedger } from '../system/connect.js';
 import { eventText } from '../terminal/event-text.js';
 
 /** `plumb log`: the events of all tasks or of one, oldest first; with `--follow` until it is interrupted. */
-export async function log(session: Session, [task]: string[], options: { follow?: boolean; after?: number }): Promise<number> {
+export async function log(
+  session: Session,
+  [task]: string[],
+  options: { follow?: boolean; after?: number },
+): Promise<number> {
   const ledger = openLedger(session);
   const id = task === undefined ? undefined : await findTaskId(ledger, task);
   const after = options.after ?? 0;
   const follow = options.follow === true;
   const events =
-    id === undefined ? readLog(ledger, { after, follow, signal: session.signal }) : taskLog(ledger, id, { after, follow });
+    id === undefined
+      ? readLog(ledger, { after, follow, signal: session.signal })
+      : taskLog(ledger, id, { after, follow });
   for await (const event of events) {
     session.document({ schema: 'plumbline.event/1', ...event }, { line: true });
     const about = id === undefined ? `${(event.task ?? '').slice(0, 8).padEnd(8)}  ` : '';

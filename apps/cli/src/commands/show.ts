@@ -49,15 +49,27 @@ function attemptLines(attempt: TaskDocument['attempts'][number], palette: Palett
   const by = [model, node].filter((part) => part !== undefined).map((part) => plain(part));
   const head = change?.head === undefined ? '' : `  change ${plain(change.head).slice(0, 10)}`;
   const mark = (outcome: string): string =>
-    outcome === 'pass' ? palette.good('✓') : outcome === 'fail' ? palette.bad('✗') : palette.dim(outcome === 'not-applicable' ? '–' : '?');
-  const rows = checks.map(({ check, outcome, summary }) => [`${mark(outcome)} ${plain(check)}`, plain(summary ?? outcome)]);
+    outcome === 'pass'
+      ? palette.good('✓')
+      : outcome === 'fail'
+        ? palette.bad('✗')
+        : palette.dim(outcome === 'not-applicable' ? '–' : '?');
+  const rows = checks.map(({ check, outcome, summary }) => [
+    `${mark(outcome)} ${plain(check)}`,
+    plain(summary ?? outcome),
+  ]);
   return [
     '',
     `${palette.bold(`Attempt ${n}`)}  ${palette.dim(by.join(' on '))}${head}`,
-    ...(ended === undefined || ended === null ? [] : [`  ${palette.warn(plain(ended.code))} ${cut(plain(ended.detail ?? ''), 70)}`]),
+    ...(ended === undefined || ended === null
+      ? []
+      : [`  ${palette.warn(plain(ended.code))} ${cut(plain(ended.detail ?? ''), 70)}`]),
     ...columns(rows),
     ...reviews.map(({ seat, model: reviewer, decision }) =>
-      cut(`  review by ${plain(seat)}${reviewer === undefined ? '' : ` (${plain(reviewer)})`}: ${plain(decision ?? 'none')}`, columnsMax),
+      cut(
+        `  review by ${plain(seat)}${reviewer === undefined ? '' : ` (${plain(reviewer)})`}: ${plain(decision ?? 'none')}`,
+        columnsMax,
+      ),
     ),
   ];
 }

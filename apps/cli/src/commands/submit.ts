@@ -8,6 +8,7 @@ import { taskOfSubmission } from '../ledger/follow.js';
 import type { Session } from '../session.js';
 import { busLogin, cloudEvent, publishIntake, requestIntake, withBus } from '../system/bus-client.js';
 import { openLedger } from '../system/connect.js';
+import { parseIssue } from '../system/issue.js';
 import { followToVerdict } from './watch.js';
 
 export interface SubmitOptions {
@@ -39,7 +40,9 @@ export async function submit(session: Session, _args: string[], options: SubmitO
     }),
   );
   if (answer.outcome === 'nobody') {
-    session.note('No scheduler answers just now; the submission waits in the intake stream and is taken up when one is back.');
+    session.note(
+      'No scheduler answers just now; the submission waits in the intake stream and is taken up when one is back.',
+    );
   }
   if (ledger === undefined) return announce(session, event, answer.outcome === 'accepted' ? answer.taskId : undefined);
   const taskId =
@@ -54,8 +57,12 @@ export async function submit(session: Session, _args: string[], options: SubmitO
 
 function announce(session: Session, event: Record<string, unknown>, taskId: string | undefined): number {
   const accepted = taskId !== undefined;
-  session.say(accepted ? `Accepted as task ${session.palette.bold(taskId)}` : `Published as event ${String(event['id'])}`);
-  session.say(session.palette.dim(accepted ? `  plumb watch ${taskId.slice(0, 8)}` : '  plumb list shows it once it is taken up'));
+  session.say(
+    accepted ? `Accepted as task ${session.palette.bold(taskId)}` : `Published as event ${String(event['id'])}`,
+  );
+  session.say(
+    session.palette.dim(accepted ? `  plumb watch ${taskId.slice(0, 8)}` : '  plumb list shows it once it is taken up'),
+  );
   session.document({ schema: 'plumbline.submit/1', accepted, eventId: event['id'], ...(accepted ? { taskId } : {}) });
   return exitCodes.ok;
 }
@@ -78,15 +85,10 @@ function repositoryUrl(given: string, cwd: string): string {
   const path = resolve(cwd, given);
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) return path;
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(given) || /^[^/]+@[^/:]+:/.test(given)) return given;
-  throw badInput(`--repo is ${JSON.stringify(given)}, which is neither a directory here nor a URL.`, 'Give a directory or an address such as https://HOST/NAME.git.');
-}
-
-/** Title and body of an issue file: the first heading or line, and what follows it. */
-export function parseIssue(text: string): { title: string; body: string } {
-  const lines = text.replace(/^\ufeff/, '').split(/\r?\n/);
-  const at = lines.findIndex((line) => line.trim() !== '');
-  const title = (lines[at] ?? '').replace(/^\s*#{1,6}\s+/, '').replace(/\s+#+\s*$/, '').trim();
-  return { title, body: lines.slice(at + 1).join('\n').trim() };
+  throw badInput(
+    `--repo is ${JSON.stringify(given)}, which is neither a directory here nor a URL.`,
+    'Give a directory or an address such as https://HOST/NAME.git.',
+  );
 }
 
 /** A shipped policy by its name, or the one in a file (YAML or JSON). Throws CliError that names the first thing wrong with it. */
@@ -97,7 +99,10 @@ export function policyOf(given: string, cwd: string): unknown {
     value = parseYaml(readInput(given, cwd, '--policy'), { maxAliasCount: 0 });
   } catch (error) {
     if (error instanceof Error && error.name === 'CliError') throw error;
-    throw badInput(`The policy file ${given} is neither YAML nor JSON.`, 'Correct it, or name strict, standard or advisory.');
+    throw badInput(
+      `The policy file ${given} is neither YAML nor JSON.`,
+      'Correct it, or name strict, standard or advisory.',
+    );
   }
   const parsed = policySchema.safeParse(value);
   if (parsed.success) return parsed.data;
@@ -114,8 +119,12 @@ export function readInput(given: string, cwd: string, option: string): string {
     return readFileSync(given === '-' ? 0 : resolve(cwd, given), 'utf8');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    const why = code === 'ENOENT' ? 'does not exist' : code === 'EISDIR' ? 'is a directory' : `cannot be read (${code ?? 'unknown'})`;
+    const why =
+      code === 'ENOENT'
+        ? 'does not exist'
+        : code === 'EISDIR'
+          ? 'is a directory'
+          : `cannot be read (${code ?? 'unknown'})`;
     throw badInput(`${option} is ${given}, which ${why}.`, 'Give the path of a text file.');
   }
 }
-

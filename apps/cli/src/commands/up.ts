@@ -68,7 +68,9 @@ async function settingsFor(home: Home, options: UpOptions, signal: AbortSignal):
   } else if (options.modelName !== undefined && model !== undefined) {
     model = { ...model, name: (await findModel(model.url, options.modelName, signal)).name };
   } else if (options.modelName !== undefined) {
-    throw new CliError('--model-name needs a server to ask for that model.', 'Give --model-url too.', { exitCode: exitCodes.usage });
+    throw new CliError('--model-name needs a server to ask for that model.', 'Give --model-url too.', {
+      exitCode: exitCodes.usage,
+    });
   }
   const settings = { ports, ...(model === undefined ? {} : { model }) };
   writeSettings(home, settings);
@@ -77,7 +79,8 @@ async function settingsFor(home: Home, options: UpOptions, signal: AbortSignal):
 
 async function inBackground(session: Session, home: Home, input: SupervisorInput): Promise<void> {
   const entry = join(checkout, 'apps', 'cli', 'dist', 'supervisor', 'main.js');
-  if (!existsSync(entry)) throw new CliError(`The supervisor is not built: ${entry} does not exist.`, 'Run `npm run setup` in the checkout.');
+  if (!existsSync(entry))
+    throw new CliError(`The supervisor is not built: ${entry} does not exist.`, 'Run `npm run setup` in the checkout.');
   mkdirSync(home.logs, { recursive: true, mode: 0o700 });
   const log = openSync(join(home.logs, 'supervisor.log'), 'a', 0o600);
   const child = spawn(process.execPath, [entry, JSON.stringify(input)], {
@@ -107,7 +110,10 @@ async function inBackground(session: Session, home: Home, input: SupervisorInput
   if (outcome.type === 'failed') throw failure(outcome);
   if (session.signal.aborted) throw new Interrupted();
   if (outcome.type === 'gone') {
-    throw new CliError('The supervisor ended while starting.', `Its log is ${join(home.logs, 'supervisor.log')}; see what it says.`);
+    throw new CliError(
+      'The supervisor ended while starting.',
+      `Its log is ${join(home.logs, 'supervisor.log')}; see what it says.`,
+    );
   }
 }
 
@@ -145,7 +151,8 @@ function show(session: Session, message: SupervisorMessage): void {
 
 function announce(session: Session, home: Home, startedAt: number): number {
   const state = systemState(home);
-  if (state.is !== 'running') throw new CliError('The system ended just after it came up.', 'See supervisor.log in its logs folder.');
+  if (state.is !== 'running')
+    throw new CliError('The system ended just after it came up.', 'See supervisor.log in its logs folder.');
   session.say(`\nUp in ${duration(performance.now() - startedAt)}.`);
   describe(session, home, state.run);
   session.document(documentOf(state.run, false));
@@ -156,7 +163,8 @@ function describe(session: Session, home: Home, run: RunFile): void {
   const { palette } = session;
   const line = (title: string, text: string): void => session.say(`  ${palette.dim(title.padEnd(8))}${text}`);
   if (run.api !== undefined) line('API', `${run.api.url}  ${palette.dim('bearer token in run.json')}`);
-  if (run.nats !== undefined) line('NATS', `${run.nats.url}  ${palette.dim(`user \`${run.nats.user.name}\`, password in run.json`)}`);
+  if (run.nats !== undefined)
+    line('NATS', `${run.nats.url}  ${palette.dim(`user \`${run.nats.user.name}\`, password in run.json`)}`);
   line('Files', home.folder);
   if (run.model === undefined) {
     line('Model', palette.warn('none: tasks will wait. Start with --model-url http://HOST:PORT'));

@@ -38,7 +38,9 @@ export async function followToVerdict(
   for (const line of reasonLines(palette, progress.reasons)) session.say(line);
   if (progress.branch !== undefined) session.say(`  branch ${palette.bold(progress.branch)} was published`);
   if (progress.escalation !== undefined && code !== exitCodes.ok) {
-    session.say(palette.dim(`  It waits for a human: plumb rule ${short} --go|--no-go --why …, or plumb retry ${short} --why …`));
+    session.say(
+      palette.dim(`  It waits for a human: plumb rule ${short} --go|--no-go --why …, or plumb retry ${short} --why …`),
+    );
   }
   session.say(palette.dim(`  Everything about it: plumb show ${short}`));
   return code;

@@ -18,17 +18,25 @@ export const node: Look = async () => {
   const { version, execPath } = process;
   const major = Number(/^v(\d+)/.exec(version)?.[1]);
   if (major >= NODE_MAJOR_MIN) return [ok(`node ${version.slice(1)} (${execPath})`)];
-  return [broken(`Node ${version.slice(1)} is too old.`, `Start plumb through its launcher \`./plumb\`, which brings its own, or install Node ${NODE_MAJOR_MIN} or newer.`)];
+  return [
+    broken(
+      `Node ${version.slice(1)} is too old.`,
+      `Start plumb through its launcher \`./plumb\`, which brings its own, or install Node ${NODE_MAJOR_MIN} or newer.`,
+    ),
+  ];
 };
 
 /** Every dependency that the root package names is in node_modules. */
 export const dependencies: Look = async ({ root }) => {
-  const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { dependencies?: Record<string, string> };
+  const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    dependencies?: Record<string, string>;
+  };
   const wanted = Object.entries(manifest.dependencies ?? {});
   const found = wanted.map(([name, version]) => ({ name, version, has: installedVersion(root, name) }));
   const missing = found.filter(({ has }) => has === undefined).map(({ name }) => name);
   const other = found.filter(({ has, version }) => has !== undefined && /^\d/.test(version) && has !== version);
-  if (missing.length > 0) return [broken(`${listed(missing)} ${missing.length === 1 ? 'is' : 'are'} not installed.`, SETUP)];
+  if (missing.length > 0)
+    return [broken(`${listed(missing)} ${missing.length === 1 ? 'is' : 'are'} not installed.`, SETUP)];
   if (other.length > 0) {
     const names = other.map(({ name, has, version }) => `${name} ${has ?? ''} (not ${version})`);
     return [warning(`Installed in another version than asked for: ${listed(names)}.`, SETUP)];
@@ -38,7 +46,8 @@ export const dependencies: Look = async ({ root }) => {
 
 function installedVersion(root: string, name: string): string | undefined {
   try {
-    return (JSON.parse(readFileSync(join(root, 'node_modules', name, 'package.json'), 'utf8')) as { version: string }).version;
+    return (JSON.parse(readFileSync(join(root, 'node_modules', name, 'package.json'), 'utf8')) as { version: string })
+      .version;
   } catch {
     return undefined;
   }
@@ -46,14 +55,19 @@ function installedVersion(root: string, name: string): string | undefined {
 
 /** Every lib has its index and every service its entry in dist. */
 export const build: Look = async ({ root }) => {
-  const wanted = [...folders(join(root, 'libs')).map((path) => join(path, 'dist', 'index.js')), ...folders(join(root, 'services')).map((path) => join(path, 'dist', 'main.js'))];
+  const wanted = [
+    ...folders(join(root, 'libs')).map((path) => join(path, 'dist', 'index.js')),
+    ...folders(join(root, 'services')).map((path) => join(path, 'dist', 'main.js')),
+  ];
   const missing = wanted.filter((path) => !existsSync(path)).map((path) => path.slice(root.length + 1));
   if (missing.length > 0) return [broken(`Not built: ${listed(missing)}.`, SETUP)];
   return [ok(`build: ${wanted.length} libs and services`)];
 };
 
 function folders(path: string): string[] {
-  return readdirSync(path, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [join(path, entry.name)] : []));
+  return readdirSync(path, { withFileTypes: true }).flatMap((entry) =>
+    entry.isDirectory() ? [join(path, entry.name)] : [],
+  );
 }
 
 function listed(names: readonly string[]): string {
@@ -68,7 +82,11 @@ export const git: Look = async ({ env }) => {
     const said = execFileSync('git', ['--version'], { encoding: 'utf8', env, stdio: ['ignore', 'pipe', 'ignore'] });
     const [, major = '0', minor = '0', rest = ''] = /(\d+)\.(\d+)(\S*)/.exec(said) ?? [];
     const old = Number(major) < GIT_MIN[0] || (Number(major) === GIT_MIN[0] && Number(minor) < GIT_MIN[1]);
-    return [old ? broken(`git ${major}.${minor} is older than ${GIT_MIN.join('.')}.`, mend) : ok(`git ${major}.${minor}${rest}`)];
+    return [
+      old
+        ? broken(`git ${major}.${minor} is older than ${GIT_MIN.join('.')}.`, mend)
+        : ok(`git ${major}.${minor}${rest}`),
+    ];
   } catch {
     return [broken('git was not found on PATH.', mend)];
   }
@@ -83,9 +101,17 @@ export const disk: Look = async ({ env }) => {
     const free = bavail * bsize;
     const what = `${bytes(free)} free on the disk of ${folder}`;
     const mend = 'Free some space there, or set PLUMB_HOME to a directory on another disk.';
-    return [free < DISK_BROKEN_BYTES ? broken(`Only ${what}.`, mend) : free < DISK_WARNING_BYTES ? warning(`Only ${what}.`, mend) : ok(`disk: ${what}`)];
+    return [
+      free < DISK_BROKEN_BYTES
+        ? broken(`Only ${what}.`, mend)
+        : free < DISK_WARNING_BYTES
+          ? warning(`Only ${what}.`, mend)
+          : ok(`disk: ${what}`),
+    ];
   } catch (error) {
-    const findings: Finding[] = [warning(`The free space of ${folder} cannot be told: ${reason(error)}.`, 'See that the directory can be read.')];
+    const findings: Finding[] = [
+      warning(`The free space of ${folder} cannot be told: ${reason(error)}.`, 'See that the directory can be read.'),
+    ];
     return findings;
   }
 };

@@ -17,14 +17,19 @@ const looks: readonly (readonly [string, Look])[] = [
 
 /** Looks at everything, in order. A look that cannot be done is a finding itself; nothing here throws. */
 export async function examine(place: Place): Promise<Finding[]> {
-  const findings = await Promise.all(looks.map(async ([name, look]) => look(place).catch((error: unknown) => [failed(name, error)])));
+  const findings = await Promise.all(
+    looks.map(async ([name, look]) => look(place).catch((error: unknown) => [failed(name, error)])),
+  );
   return findings.flat();
 }
 
 function failed(name: string, error: unknown): Finding {
   if ((error as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND') {
     const missing = /Cannot find (?:package|module) '([^']+)'/.exec(reason(error))?.[1] ?? 'a package';
-    return broken(`${name} cannot be looked at: ${missing} is not installed or not built.`, 'Run `npm run setup` in the checkout.');
+    return broken(
+      `${name} cannot be looked at: ${missing} is not installed or not built.`,
+      'Run `npm run setup` in the checkout.',
+    );
   }
   return broken(`${name} cannot be looked at: ${reason(error)}.`, 'Run `plumb doctor --debug` and mend what it says.');
 }

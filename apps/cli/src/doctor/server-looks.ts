@@ -34,7 +34,10 @@ export const nats: Look = async (place) => {
 async function judged(version: string, what: string): Promise<Finding> {
   const { atLeast, capabilities, MINIMUM_SERVER } = await import('@plumbline/bus');
   if (!atLeast(version, MINIMUM_SERVER)) {
-    return broken(`${what} is older than ${MINIMUM_SERVER}.`, `Upgrade nats-server to ${MINIMUM_SERVER} or newer (2.14 is recommended).`);
+    return broken(
+      `${what} is older than ${MINIMUM_SERVER}.`,
+      `Upgrade nats-server to ${MINIMUM_SERVER} or newer (2.14 is recommended).`,
+    );
   }
   const able: Partial<Record<string, unknown>> = { ...capabilities({ version }) };
   const lacks = Object.keys(able).filter((key) => able[key] === false && key !== 'ackSubjectV2');
@@ -52,7 +55,11 @@ async function reachableBroker(url: string, env: NodeJS.ProcessEnv): Promise<Fin
       version: info?.version ?? 'of unknown version',
       jetstream: info?.jetstream === true,
     }));
-    if (!jetstream) return broken(`The NATS server at ${host} has no JetStream.`, 'Start it with `-js`, or unset NATS_URL to use an embedded one.');
+    if (!jetstream)
+      return broken(
+        `The NATS server at ${host} has no JetStream.`,
+        'Start it with `-js`, or unset NATS_URL to use an embedded one.',
+      );
     return await judged(version, `nats-server ${version} answers (NATS_URL: ${host})`);
   } catch (error) {
     const { mend } = error as { mend?: string };

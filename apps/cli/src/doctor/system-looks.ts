@@ -13,7 +13,12 @@ export const system: Look = async ({ env }) => {
   if (state.is === 'running') return running(state.run);
   const findings: Finding[] = [];
   if (state.is === 'stale') {
-    findings.push(warning(`The system in ${home.folder} ended without being stopped.`, 'Run `plumb up`; it mends what was left and starts again.'));
+    findings.push(
+      warning(
+        `The system in ${home.folder} ended without being stopped.`,
+        'Run `plumb up`; it mends what was left and starts again.',
+      ),
+    );
   } else findings.push(ok(`system: none runs in ${home.folder}`));
   return [...findings, ...(await ports(env))];
 };
@@ -27,7 +32,8 @@ async function ports(env: NodeJS.ProcessEnv): Promise<Finding[]> {
     if (await isPortFree(kept.port)) return [ok(`port ${kept.port} for ${name} is free`)];
     const owner = portOwner(kept.port);
     const what = `Port ${kept.port} for ${name} is taken${owner === undefined ? '' : ` by ${owner}`}.`;
-    if (!kept.asked) return [warning(what, '`plumb up` will take another one; stop what listens there to keep this one.')];
+    if (!kept.asked)
+      return [warning(what, '`plumb up` will take another one; stop what listens there to keep this one.')];
     return [broken(what, `Stop what listens there, or give another one with \`plumb up --${name}-port PORT\`.`)];
   });
   return (await Promise.all(findings)).flat();

@@ -28,11 +28,15 @@ export const taskDocument = z.looseObject({
       change: z.looseObject({ head: z.string().optional(), files: z.array(z.string()).optional() }).nullish(),
       ended: z.looseObject({ code: z.string(), detail: z.string().optional() }).nullish(),
       checks: z.array(z.looseObject({ check: z.string(), outcome: z.string(), summary: z.string().optional() })),
-      reviews: z.array(z.looseObject({ seat: z.string(), model: z.string().optional(), decision: z.string().optional() })),
+      reviews: z.array(
+        z.looseObject({ seat: z.string(), model: z.string().optional(), decision: z.string().optional() }),
+      ),
     }),
   ),
   verdict: z.looseObject({ verdict, reasons: z.array(reasonDocument) }).nullish(),
-  escalations: z.array(z.looseObject({ open: z.boolean().optional(), to: z.string().optional(), reasons: z.array(z.string()).optional() })),
+  escalations: z.array(
+    z.looseObject({ open: z.boolean().optional(), to: z.string().optional(), reasons: z.array(z.string()).optional() }),
+  ),
   timeline: z.array(
     z.looseObject({ position: z.int(), at: z.string(), type: z.string(), summary: z.string().default('') }),
   ),

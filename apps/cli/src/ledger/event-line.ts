@@ -25,14 +25,15 @@ const lines: { [T in EventType]: Say<T> } = {
   'snapshot.taken': (d) => `base is ${short(d.base)}, snapshot of ${d.pack.sizeBytes} bytes`,
   'snapshot.failed': failed,
   'task.capacity-awaited': (d) => quiet(`waits for a model in the seat ${d.seat}`),
-  'task.coding-requested': (d) => `attempt ${d.attempt}: ${d.model.name} codes${d.feedback.length > 0 ? ', told why the last one failed' : ''}`,
+  'task.coding-requested': (d) =>
+    `attempt ${d.attempt}: ${d.model.name} codes${d.feedback.length > 0 ? ', told why the last one failed' : ''}`,
   'turn.recorded': (d) => `turn ${d.turn}: ${d.tools.join(', ') || 'no tool'}`,
   'change.proposed': (d) => `change ${short(d.head)} proposed: ${d.files.join(', ')}`,
   'attempt.ended': failed,
   'task.gating-requested': () => quiet('gate wanted'),
   'check.concluded': ({ result }) => {
     const text = `check ${result.check}: ${result.outcome}${result.outcome === 'pass' ? '' : `, ${result.summary}`}`;
-    return result.outcome === 'fail' ? bad(text) : result.outcome === 'unknown' ? warn(text) : text;
+    return result.outcome === 'fail' ? bad(text) : result.outcome === 'unknown' ? warn(text) : quiet(text);
   },
   'gate.concluded': (d) => {
     const failing = d.concluded.filter(({ outcome }) => outcome === 'fail').length;

@@ -73,7 +73,10 @@ export class LedgerApi {
   ): Promise<z.infer<S>> {
     const found = await this.#find(path, schema, query, timeoutMs);
     if (found !== undefined) return found;
-    throw new CliError(`The ledger at ${this.#url} does not know ${path}.`, 'Check that PLUMB_API_URL is the address of a ledger of this version.');
+    throw new CliError(
+      `The ledger at ${this.#url} does not know ${path}.`,
+      'Check that PLUMB_API_URL is the address of a ledger of this version.',
+    );
   }
 
   async #find<S extends z.ZodType>(
@@ -88,13 +91,16 @@ export class LedgerApi {
     if (parsed.success) return parsed.data;
     const issue = parsed.error.issues[0];
     throw new CliError(
-      `The ledger's answer to ${path} cannot be read: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}`.trim() + '.',
+      `The ledger's answer to ${path} cannot be read: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}`.trim() +
+        '.',
       'Check that the command line and the system are of the same version.',
     );
   }
 
   async #ask(path: string, query: Record<string, number>, timeoutMs: number): Promise<unknown> {
-    const search = new URLSearchParams(Object.entries(query).map(([key, value]): [string, string] => [key, String(value)]));
+    const search = new URLSearchParams(
+      Object.entries(query).map(([key, value]): [string, string] => [key, String(value)]),
+    );
     const address = `${this.#url}${path}${search.size === 0 ? '' : `?${search.toString()}`}`;
     try {
       const response = await fetch(address, {
@@ -113,7 +119,10 @@ export class LedgerApi {
 
 async function refusal(response: Response, url: string): Promise<CliError> {
   if (response.status === 401 || response.status === 403) {
-    return new CliError(`The ledger at ${url} refused the token.`, 'Correct PLUMB_API_TOKEN, or unset PLUMB_API_URL to use the system of this machine.');
+    return new CliError(
+      `The ledger at ${url} refused the token.`,
+      'Correct PLUMB_API_TOKEN, or unset PLUMB_API_URL to use the system of this machine.',
+    );
   }
   const body = (await response.text().catch(() => '')).slice(0, 2000);
   if (response.status === 400) return badInput(sentence(messageIn(body)), 'Correct it and try again.');
@@ -140,6 +149,12 @@ const sentence = (text: string): string => (/[.!?]$/.test(text) ? text : `${text
 function unreachable(url: string, error: unknown): CliError {
   const cause = error instanceof TypeError && error.cause instanceof Error ? error.cause : error;
   const late = error instanceof DOMException && error.name === 'TimeoutError';
-  const why = late ? 'it did not answer in time' : plain(explain(cause).message || ((cause as { code?: string }).code ?? ''));
-  return new CliError(`The ledger at ${url} cannot be reached: ${why}.`, 'See `plumb doctor`, or start the system with `plumb up`.', { cause: error });
+  const why = late
+    ? 'it did not answer in time'
+    : plain(explain(cause).message || ((cause as { code?: string }).code ?? ''));
+  return new CliError(
+    `The ledger at ${url} cannot be reached: ${why}.`,
+    'See `plumb doctor`, or start the system with `plumb up`.',
+    { cause: error },
+  );
 }

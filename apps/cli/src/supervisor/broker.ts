@@ -22,14 +22,22 @@ export const natsSecret = (name: IdentityName): string => `nats.${name}`;
 
 /** The logins of the embedded broker: one name and one random password for each. */
 export function embeddedLogins(url: string, secrets: Readonly<Record<string, string>>): BrokerLogins {
-  return { url, perService: true, logins: loginsBy((name) => ({ user: name, password: secrets[natsSecret(name)] ?? '' })) };
+  return {
+    url,
+    perService: true,
+    logins: loginsBy((name) => ({ user: name, password: secrets[natsSecret(name)] ?? '' })),
+  };
 }
 
 /**
  * The logins of a broker somebody else runs: passwords by identity from the file PLUMB_NATS_PASSWORDS_FILE names; else the one user in the
  * URL for everybody; else the names of the identities, which a broker without logins lets in. Throws CliError for a file that does not say.
  */
-export function givenLogins(natsUrl: string, env: NodeJS.ProcessEnv, secrets: Readonly<Record<string, string>>): BrokerLogins {
+export function givenLogins(
+  natsUrl: string,
+  env: NodeJS.ProcessEnv,
+  secrets: Readonly<Record<string, string>>,
+): BrokerLogins {
   const parsed = parseNatsUrl(natsUrl);
   const url = `${parsed.protocol}//${parsed.host}`;
   const file = env['PLUMB_NATS_PASSWORDS_FILE'] ?? '';
@@ -53,7 +61,10 @@ export function givenLogins(natsUrl: string, env: NodeJS.ProcessEnv, secrets: Re
 export function parseNatsUrl(text: string): URL {
   const given = text.includes('://') ? text : `nats://${text}`;
   if (!/^(nats|tls):\/\//.test(given) || !URL.canParse(given)) {
-    throw new CliError('NATS_URL is not the address of a NATS server.', 'Set it to nats://HOST:PORT, or unset it to use the embedded one.');
+    throw new CliError(
+      'NATS_URL is not the address of a NATS server.',
+      'Set it to nats://HOST:PORT, or unset it to use the embedded one.',
+    );
   }
   const url = new URL(given);
   if (url.port === '') url.port = '4222';

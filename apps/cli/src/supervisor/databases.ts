@@ -58,7 +58,11 @@ export async function withClient<T>(url: string, work: (client: pg.Client) => Pr
   try {
     client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000, query_timeout: 10_000 });
   } catch (error) {
-    throw new CliError('PLUMB_DATABASE_URL is not a URL of a database.', 'Set it to postgres://USER:PASSWORD@HOST:PORT/DATABASE.', { cause: error });
+    throw new CliError(
+      'PLUMB_DATABASE_URL is not a URL of a database.',
+      'Set it to postgres://USER:PASSWORD@HOST:PORT/DATABASE.',
+      { cause: error },
+    );
   }
   // A server that goes away while we ask is reported by the query; without a listener it would crash us.
   client.on('error', () => {});
@@ -75,13 +79,25 @@ export async function withClient<T>(url: string, work: (client: pg.Client) => Pr
 function databaseError(where: string, error: unknown): CliError {
   const { code } = error as { code?: string };
   if (code === '28P01' || code === '28000') {
-    return new CliError(`The database at ${where} refused the user or the password.`, 'Correct both in PLUMB_DATABASE_URL.', { cause: error });
+    return new CliError(
+      `The database at ${where} refused the user or the password.`,
+      'Correct both in PLUMB_DATABASE_URL.',
+      { cause: error },
+    );
   }
   if (code === '3D000') {
-    return new CliError(`There is no such database at ${where}.`, 'Create it, or correct the name in PLUMB_DATABASE_URL.', { cause: error });
+    return new CliError(
+      `There is no such database at ${where}.`,
+      'Create it, or correct the name in PLUMB_DATABASE_URL.',
+      { cause: error },
+    );
   }
   const said = error instanceof AggregateError ? explain(error.errors[0]).message : explain(error).message;
-  return new CliError(`The database at ${where} does not answer: ${said}.`, 'Start it, or correct PLUMB_DATABASE_URL, or unset it to use the embedded one.', { cause: error });
+  return new CliError(
+    `The database at ${where} does not answer: ${said}.`,
+    'Start it, or correct PLUMB_DATABASE_URL, or unset it to use the embedded one.',
+    { cause: error },
+  );
 }
 
 function withParts(url: string, parts: { database?: string; user?: string; password?: string }): string {

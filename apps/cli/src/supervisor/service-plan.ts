@@ -28,7 +28,16 @@ const READY_TIMEOUT_MS = 60_000;
 const STOP_PATIENCE_MS = 25_000;
 
 /** What every service may see of our environment; the rest (keys, tokens, whatever a shell holds) stays with us. */
-const inherited = ['PATH', 'HOME', 'LANG', 'TZ', 'TMPDIR', 'OTEL_EXPORTER_OTLP_ENDPOINT', 'PLUMB_LOG_LEVEL', 'PLUMB_CONCURRENCY'];
+const inherited = [
+  'PATH',
+  'HOME',
+  'LANG',
+  'TZ',
+  'TMPDIR',
+  'OTEL_EXPORTER_OTLP_ENDPOINT',
+  'PLUMB_LOG_LEVEL',
+  'PLUMB_CONCURRENCY',
+];
 /** Only code-host talks to the hosts of repositories, so only it sees what opens them. */
 const inheritedByCodeHost = ['SSH_AUTH_SOCK', 'GIT_SSH_COMMAND', 'GIT_ASKPASS', 'USER', 'LOGNAME', 'XDG_CONFIG_HOME'];
 const inheritedByNodeAgent = ['PLUMB_NODE_MEMORY_BYTES'];
@@ -37,12 +46,19 @@ const inheritedByNodeAgent = ['PLUMB_NODE_MEMORY_BYTES'];
 export function servicePlan(name: ServiceName, input: PlanInput, connections: Connections): ServicePlan {
   const entry = join(input.root, 'services', name, 'dist', 'main.js');
   if (!existsSync(entry)) {
-    throw new CliError(`The service ${name} is not built: ${entry} does not exist.`, 'Run `npm run setup` in the checkout.');
+    throw new CliError(
+      `The service ${name} is not built: ${entry} does not exist.`,
+      'Run `npm run setup` in the checkout.',
+    );
   }
   return {
     name,
     command: [process.execPath, entry],
-    env: { ...environmentFor(name, input), ...commonSettings(name, connections), ...ownSettings(name, input, connections) },
+    env: {
+      ...environmentFor(name, input),
+      ...commonSettings(name, connections),
+      ...ownSettings(name, input, connections),
+    },
     cwd: input.home.work,
     logPath: join(input.home.logs, `${name}.log`),
     readyTimeoutMs: READY_TIMEOUT_MS,

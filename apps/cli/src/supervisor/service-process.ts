@@ -17,6 +17,8 @@ export interface ServicePlan {
   readonly readyTimeoutMs: number;
   /** How long it may take to hand its work back when it is asked to stop. */
   readonly stopPatienceMs: number;
+  /** The address in the line on stdout that says it is ready, undefined for other lines; by default {@link readyAddress}. */
+  readonly readyLine?: (line: string) => string | undefined;
 }
 
 type Child = ChildProcessByStdio<null, Readable, Readable>;
@@ -48,7 +50,7 @@ export async function startService(plan: ServicePlan, signal: AbortSignal): Prom
     // `close`, not `exit`: only then everything it said has been read.
     child.once('close', (code, by) => ended({ code, signal: by }));
   });
-  const ready = readLines(child, log, lastLines);
+  const ready = readLines(child, log, lastLines, plan.readyLine ?? readyAddress);
   const instance = {
     pid: child.pid ?? 0,
     exited,
@@ -70,10 +72,16 @@ export async function startService(plan: ServicePlan, signal: AbortSignal): Prom
     await instance.kill();
     if (first === 'aborted') throw new Interrupted();
     const what =
-      first === 'late' ? `was not ready after ${plan.readyTimeoutMs / 1000} s` : `ended while starting (${describeExit(first)})`;
-    throw new CliError(`The service ${plan.name} ${what}.`, `Its log is ${plan.logPath}; mend what it says and start again.`, {
-      detail: lastLines.map(readable),
-    });
+      first === 'late'
+        ? `was not ready after ${plan.readyTimeoutMs / 1000} s`
+        : `ended while starting (${describeExit(first)})`;
+    throw new CliError(
+      `The service ${plan.name} ${what}.`,
+      `Its log is ${plan.logPath}; mend what it says and start again.`,
+      {
+        detail: lastLines.map(readable),
+      },
+    );
   } finally {
     timer.abort();
   }
@@ -110,14 +118,19 @@ function openLog(path: string): WriteStream {
 }
 
 /** Copies output to the log; resolves with the address in the ready line. Never rejects. */
-function readLines(child: Child, log: WriteStream, lastLines: string[]): Promise<{ http: string }> {
+function readLines(
+  child: Child,
+  log: WriteStream,
+  lastLines: string[],
+  addressIn: (line: string) => string | undefined,
+): Promise<{ http: string }> {
   return new Promise((resolve) => {
     for (const stream of [child.stdout, child.stderr]) {
       createInterface({ input: stream, crlfDelay: Infinity }).on('line', (line) => {
         if (!log.writableEnded) log.write(`${line}\n`);
         lastLines.push(line);
         if (lastLines.length > LAST_LINES) lastLines.shift();
-        const http = stream === child.stdout ? readyAddress(line) : undefined;
+        const http = stream === child.stdout ? addressIn(line) : undefined;
         if (http !== undefined) resolve({ http });
       });
     }

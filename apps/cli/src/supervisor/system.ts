@@ -125,7 +125,10 @@ export class System {
     const planOf = plan.planOf ?? servicePlan;
     for (const names of startOrder) {
       await this.#startGroup(
-        names.map((name) => ({ name, start: (stop: AbortSignal) => startService(planOf(name, plan, connections), stop) })),
+        names.map((name) => ({
+          name,
+          start: (stop: AbortSignal) => startService(planOf(name, plan, connections), stop),
+        })),
         signal,
       );
     }
@@ -158,12 +161,18 @@ export class System {
     if (natsUrl !== undefined) {
       const given = givenLogins(natsUrl, env, secrets);
       if (!given.perService) {
-        this.#tell({ type: 'note', text: `The broker at ${given.url} gets one login for all services, so it cannot keep them apart.` });
+        this.#tell({
+          type: 'note',
+          text: `The broker at ${given.url} gets one login for all services, so it cannot keep them apart.`,
+        });
       }
       return given;
     }
     const port = await this.#port('nats');
-    const [{ startNats }, { IDENTITIES, natsConfig }] = await Promise.all([import('@plumbline/embedded'), import('@plumbline/bus')]);
+    const [{ startNats }, { IDENTITIES, natsConfig }] = await Promise.all([
+      import('@plumbline/embedded'),
+      import('@plumbline/bus'),
+    ]);
     const passwords = Object.fromEntries(identityNames.map((name) => [name, secrets[natsSecret(name)] ?? '']));
     const configText = natsConfig({ identities: IDENTITIES, passwords, host: '127.0.0.1', port, storeDir: home.nats });
     const start = (): Promise<Instance> => startNats({ storeDir: home.nats, configText, port, env: { ...env } });
@@ -178,7 +187,9 @@ export class System {
   ): Promise<void> {
     if (signal.aborted) throw new Interrupted();
     const giveUp = new AbortController();
-    const group = members.map(({ name, start }) => new KeptAlive(name, start, (event) => this.#observe(event), this.#plan.restarts));
+    const group = members.map(
+      ({ name, start }) => new KeptAlive(name, start, (event) => this.#observe(event), this.#plan.restarts),
+    );
     this.#groups.push(group);
     await allOrNothing(
       group.map(async (kept, at) => {
@@ -197,7 +208,10 @@ export class System {
 
   #observe(event: KeptEvent): void {
     if (event.type === 'ended') {
-      this.#tell({ type: 'note', text: `${event.name} ended (${describeExit(event.exit)}); starting it again in ${event.restartInMs} ms` });
+      this.#tell({
+        type: 'note',
+        text: `${event.name} ended (${describeExit(event.exit)}); starting it again in ${event.restartInMs} ms`,
+      });
     } else if (event.type === 'start-failed') {
       const text = `${event.name} did not start: ${explain(event.error).message} Trying again in ${event.restartInMs} ms`;
       this.#tell({ type: 'note', text });
@@ -217,7 +231,8 @@ export class System {
     let port = await freePort();
     while (this.#chosen.has(port)) port = await freePort();
     this.#chosen.add(port);
-    if (kept !== undefined) this.#tell({ type: 'note', text: `Port ${kept.port} of ${name} is taken${byWhom(kept.port)}; using ${port}` });
+    if (kept !== undefined)
+      this.#tell({ type: 'note', text: `Port ${kept.port} of ${name} is taken${byWhom(kept.port)}; using ${port}` });
     const settings = readSettings(home);
     writeSettings(home, { ...settings, ports: { ...settings.ports, [name]: { port, asked: false } } });
     return port;
@@ -288,4 +303,3 @@ function byWhom(port: number): string {
   const owner = portOwner(port);
   return owner === undefined ? '' : ` by ${owner}`;
 }
-

@@ -71,12 +71,15 @@ function refusedConnection(where: string, user: string | undefined, error: unkno
       { cause: error },
     );
   }
-  return new CliError(`No NATS server answers at ${where}: ${plain(explain(error).message)}.`, 'Start it, or see `plumb doctor`.', { cause: error });
+  return new CliError(
+    `No NATS server answers at ${where}: ${plain(explain(error).message)}.`,
+    'Start it, or see `plumb doctor`.',
+    { cause: error },
+  );
 }
 
 /** What the scheduler answered; `nobody` when no scheduler is there to answer. */
-export type IntakeAnswer =
-  { readonly outcome: 'accepted'; readonly taskId: string } | { readonly outcome: 'nobody' };
+export type IntakeAnswer = { readonly outcome: 'accepted'; readonly taskId: string } | { readonly outcome: 'nobody' };
 
 /** A CloudEvent of one kind of intake, structured mode. Source and id together name it: the same twice is one. */
 export function cloudEvent(kind: IntakeKind, data: unknown, id: string = randomUUID()): Record<string, unknown> {
@@ -97,18 +100,29 @@ export async function requestIntake(nc: NatsConnection, kind: IntakeKind, data: 
   if (value === undefined) return { outcome: 'nobody' };
   const { taskId } = value as { taskId?: unknown };
   if (typeof taskId === 'string') return { outcome: 'accepted', taskId };
-  throw new CliError('The scheduler answered without a task id.', 'Check that the command line and the system are of the same version.');
+  throw new CliError(
+    'The scheduler answered without a task id.',
+    'Check that the command line and the system are of the same version.',
+  );
 }
 
 /** Puts a CloudEvent into the intake stream, where it waits for the scheduler. Throws CliError when the broker does not confirm it. */
-export async function publishIntake(nc: NatsConnection, kind: IntakeKind, event: Record<string, unknown>): Promise<void> {
+export async function publishIntake(
+  nc: NatsConnection,
+  kind: IntakeKind,
+  event: Record<string, unknown>,
+): Promise<void> {
   const headers = natsHeaders();
   headers.set('content-type', 'application/cloudevents+json');
   await confirmed(nc, kind, JSON.stringify(event), headers, String(event['id']));
 }
 
 /** As {@link publishIntake}, in binary mode: attributes as `ce-` headers, the data as the body. */
-export async function publishIntakeBinary(nc: NatsConnection, kind: IntakeKind, event: Record<string, unknown>): Promise<void> {
+export async function publishIntakeBinary(
+  nc: NatsConnection,
+  kind: IntakeKind,
+  event: Record<string, unknown>,
+): Promise<void> {
   const headers = natsHeaders();
   const { data, datacontenttype, ...attributes } = event;
   for (const [name, value] of Object.entries(attributes)) headers.set(`ce-${name}`, String(value));
@@ -135,7 +149,10 @@ async function confirmed(
 }
 
 /** A request of the operator to the ledger about dead letters. Throws CliError for a refusal and when nobody answers. */
-export async function requestDead(nc: NatsConnection, body: { op: 'list' | 'retry' | 'drop'; seq?: number }): Promise<unknown> {
+export async function requestDead(
+  nc: NatsConnection,
+  body: { op: 'list' | 'retry' | 'drop'; seq?: number },
+): Promise<unknown> {
   const value = await ask(nc, 'plumb.request.ledger.dead', body);
   if (value !== undefined) return value;
   throw new CliError('The ledger is not there to answer.', 'Start it with `plumb up`, or see `plumb doctor`.');
@@ -162,7 +179,9 @@ async function ask(nc: NatsConnection, subject: string, body: unknown): Promise<
 
 function refused(code: unknown, message: string): CliError {
   // Codes are written in capitals by the domain and in kebab case by the bus.
-  const known = String(code ?? '').toUpperCase().replaceAll('-', '_');
+  const known = String(code ?? '')
+    .toUpperCase()
+    .replaceAll('-', '_');
   if (known === 'UNKNOWN_TASK') return new CliError(message, '`plumb list` shows the tasks there are.');
   if (known === 'INVALID') return badInput(message, 'Correct the named field and try again.');
   return new CliError(message, '`plumb show TASK` and `plumb why TASK` say where the task is.');
@@ -170,10 +189,20 @@ function refused(code: unknown, message: string): CliError {
 
 function failedRequest(subject: string, cause: unknown): CliError {
   if (cause instanceof TimeoutError) {
-    return new CliError(`No answer on ${subject} within ${REPLY_TIMEOUT_MS / 1000} s.`, 'Look with `plumb list` whether it was carried out before you try again.', { cause });
+    return new CliError(
+      `No answer on ${subject} within ${REPLY_TIMEOUT_MS / 1000} s.`,
+      'Look with `plumb list` whether it was carried out before you try again.',
+      { cause },
+    );
   }
   if (cause instanceof PermissionViolationError) {
-    return new CliError(`The broker does not let this login publish on ${subject}.`, 'Use the login of a user or an operator (run.json has both).', { cause });
+    return new CliError(
+      `The broker does not let this login publish on ${subject}.`,
+      'Use the login of a user or an operator (run.json has both).',
+      { cause },
+    );
   }
-  return new CliError(`The request on ${subject} failed: ${plain(explain(cause).message)}.`, 'See `plumb doctor`.', { cause });
+  return new CliError(`The request on ${subject} failed: ${plain(explain(cause).message)}.`, 'See `plumb doctor`.', {
+    cause,
+  });
 }

@@ -9,10 +9,16 @@ export function runningSystem(env: NodeJS.ProcessEnv): RunFile {
   const home = homeOf(env);
   const state = systemState(home);
   if (state.is === 'absent') {
-    throw new CliError(`No Plumbline system is up (nothing runs in ${home.folder}).`, 'Start one with `plumb up`, or set PLUMB_HOME to the one you mean.');
+    throw new CliError(
+      `No Plumbline system is up (nothing runs in ${home.folder}).`,
+      'Start one with `plumb up`, or set PLUMB_HOME to the one you mean.',
+    );
   }
   if (state.is === 'stale') {
-    throw new CliError(`The system in ${home.folder} is gone: it ended without being stopped.`, 'Run `plumb up`; it mends what was left and starts again.');
+    throw new CliError(
+      `The system in ${home.folder} is gone: it ended without being stopped.`,
+      'Run `plumb up`; it mends what was left and starts again.',
+    );
   }
   return state.run;
 }
@@ -22,7 +28,8 @@ export function openLedger(session: Session): LedgerApi {
   const { env, signal } = session;
   const url = env['PLUMB_API_URL'] ?? '';
   if (url !== '') {
-    if (!URL.canParse(url)) throw new CliError('PLUMB_API_URL is not a URL.', 'Set it to http://HOST:PORT, or unset it.');
+    if (!URL.canParse(url))
+      throw new CliError('PLUMB_API_URL is not a URL.', 'Set it to http://HOST:PORT, or unset it.');
     return new LedgerApi({ url, token: env['PLUMB_API_TOKEN'] ?? '', signal });
   }
   const { api, state } = runningSystem(env);

@@ -8,7 +8,11 @@ const ASK_TIMEOUT_MS = 5_000;
 const seats = ['coder', 'concluder'];
 
 /** A server's model, offered for every seat. Its memory is the server's own affair, so it takes none of ours. */
-export function offeredModel(url: string, name: string, options: { family?: string; seats?: string[] } = {}): OfferedModel {
+export function offeredModel(
+  url: string,
+  name: string,
+  options: { family?: string; seats?: string[] } = {},
+): OfferedModel {
   return {
     name,
     family: options.family ?? familyOf(name),
@@ -33,7 +37,10 @@ function familyOf(name: string): string {
  */
 export async function findModel(url: string, name: string | undefined, signal: AbortSignal): Promise<OfferedModel> {
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
-    throw badInput(`--model-url is ${JSON.stringify(url)}, which is not an HTTP address.`, 'Give it as http://HOST:PORT.');
+    throw badInput(
+      `--model-url is ${JSON.stringify(url)}, which is not an HTTP address.`,
+      'Give it as http://HOST:PORT.',
+    );
   }
   const chosen = name ?? (await firstListed(url, signal));
   const parsed = modelNameSchema.safeParse(chosen);
@@ -64,5 +71,8 @@ async function firstListed(url: string, signal: AbortSignal): Promise<string> {
   }
   const first = (body as { data?: { id?: unknown }[] } | null)?.data?.[0]?.id;
   if (typeof first === 'string') return first;
-  throw new CliError(`The model server at ${plain(root)} lists no model.`, 'Load one there, or name it with --model-name.');
+  throw new CliError(
+    `The model server at ${plain(root)} lists no model.`,
+    'Load one there, or name it with --model-name.',
+  );
 }

@@ -37,7 +37,9 @@ export type RunFile = z.infer<typeof runFileSchema>;
 
 /** `stale`: a file of a system that is gone, left by a crash or a reboot. */
 export type SystemState =
-  { readonly is: 'absent' } | { readonly is: 'stale'; readonly run?: RunFile } | { readonly is: 'running'; readonly run: RunFile };
+  | { readonly is: 'absent' }
+  | { readonly is: 'stale'; readonly run?: RunFile }
+  | { readonly is: 'running'; readonly run: RunFile };
 
 /** Whether a system runs in this home, by its file and the very process the file names. */
 export function systemState(home: Home): SystemState {

@@ -8,7 +8,9 @@ const portSchema = z.int().min(1).max(65_535);
 /** What a system keeps from one start to the next. `asked` ports were named by a person and are never silently replaced. */
 export const settingsSchema = z.object({
   model: z.object({ url: z.string(), name: z.string().optional() }).optional(),
-  ports: z.partialRecord(z.enum(['api', 'nats', 'postgres']), z.object({ port: portSchema, asked: z.boolean() })).default({}),
+  ports: z
+    .partialRecord(z.enum(['api', 'nats', 'postgres']), z.object({ port: portSchema, asked: z.boolean() }))
+    .default({}),
 });
 export type Settings = z.infer<typeof settingsSchema>;
 export type PortName = keyof Settings['ports'];
