@@ -116,6 +116,21 @@ describe('one fact at a time', () => {
       reasons: [{ check: 'secrets' }],
     });
   });
+  it('notices that what the gate saw pass is recorded as not applicable', () => {
+    const shown = { check: 'secrets', outcome: 'not-applicable', predicate: 'shown' } as const;
+    expect(judge(check(shown, 'pass')).verdict).toBe('INCOMPLETE');
+    expect(judge(check({ ...shown, outcome: 'pass' }, 'not-applicable')).verdict).toBe('GO');
+  });
+  it('shows the same one of several equal failures, whatever their order', () => {
+    const failures = ['b', 'a'].map((summary) => aResult({ outcome: 'fail', summary }));
+    for (const checks of [failures, [...failures].reverse()])
+      expect(judge(someFacts({ checks })).reasons.find((reason) => reason.check === 'tests')?.summary).toBe('a');
+  });
+  it('holds a required check to be required even under a policy that contradicts itself', () => {
+    const policy = aPolicy({ effects: { tests: 'advise' } });
+    for (const outcome of ['fail', 'unknown'] as const)
+      expect(judge(check({ outcome }), policy)).toMatchObject({ verdict: 'INCOMPLETE', advice: [] });
+  });
   it('asks for every required check by name', () => {
     const judged = judge(someFacts({ checks: [], gate: { tree, concluded: [], hunks: [aHunk()] } }));
     expect(judged.reasons.map((reason) => reason.summary)).toEqual([
@@ -240,6 +255,9 @@ describe('the panel', () => {
   ] as const)('%i approvals of %i families from %s and %s → %s', (approvals, families, a, b, verdict) => {
     expect(withReviews([{ family: a }, { seat: 'second', family: b }], two(approvals, families)).verdict).toBe(verdict);
   });
+  it('does not count the approval of a nameless family', () => {
+    expect(withReviews([{}, { seat: 'second', family: '' }], two(2, 1)).verdict).toBe('INCOMPLETE');
+  });
   it('asks for the silent seat even when the others are enough', () => {
     expect(withReviews([{}], two(1, 1))).toMatchObject({
       verdict: 'INCOMPLETE',
@@ -328,6 +346,19 @@ describe('a verdict can always be recorded', () => {
       }),
     }));
     expect(judgementSchema.safeParse(judge(someFacts({ reviews: minors }), strict)).error).toBeUndefined();
+  });
+  it('says of reasons it left out that they block, when they do', () => {
+    const claims = Array.from({ length: 100 }, (_, i) => ({ ...finding, claim: `claim ${i}` }));
+    const reviews = ['a', 'b', 'c', 'd'].map((seat) => ({ tree, review: anApproval({ seat, findings: claims }) }));
+    const more = judge(someFacts({ reviews })).reasons.find((reason) => reason.summary.startsWith('and '));
+    expect(more).toMatchObject({ check: 'panel', effect: 'block' });
+  });
+  it('gives advice in one order', () => {
+    const notes = ['a', 'b'].map((seat) => ({
+      tree,
+      review: anApproval({ seat, findings: [{ ...finding, severity: 'note' }] }),
+    }));
+    expect(judge(someFacts({ reviews: [...notes].reverse() }))).toEqual(judge(someFacts({ reviews: notes })));
   });
   it('stays within its schema when a seat fails with a long story', () => {
     const judged = judge(someFacts({ reviews: [], unreviewed: [{ seat: 'concluder', why: 'z'.repeat(3000) }] }));

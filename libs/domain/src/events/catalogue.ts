@@ -20,7 +20,7 @@ import { judgementSchema } from '../verdict.js';
 /**
  * Every event there is, in the order of the walk: who alone may append it, its current version, and its data. An event's type is
  * `<category>.<event>`; on the bus it is `dev.plumbline.<category>.<event>.v<version>` on subject `log.<category>.<event>.<id>`. Schemas are
- * for ever: a change that is not additive is a new version with an upcaster (see upcast.ts) and a new line in the golden corpus.
+ * for ever: a change that is not additive is a new version with an upcaster (see codec.ts) and a new line in the golden corpus.
  */
 
 const step = stepIdSchema;
