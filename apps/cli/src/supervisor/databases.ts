@@ -2,7 +2,7 @@ import pg from 'pg';
 import { CliError, explain } from '../failure.js';
 
 /** The ledger's own role in a database that we administer. */
-export const ledgerRole = 'plumbline_ledger';
+export const ledgerRole = 'plumb_ledger';
 const databaseName = 'plumbline';
 
 export interface DatabaseUrls {
