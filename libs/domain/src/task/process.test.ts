@@ -1,19 +1,17 @@
 import { describe, expect, it } from 'vitest';
-import { World } from '../../test/world.js';
+import { inPhase, snapshotted } from '../../test/phases.js';
 import { aModel, aPolicy, aSubmission, anApproval, failureOf, oid, successOf } from '../../test/builders.js';
 import { faultCodeNames, faultCodes, type FaultCode } from '../faults.js';
 import type { PlumblineEvent } from '../events/catalogue.js';
 import { decide, type TaskInput } from './decide.js';
 import { evolve } from './evolve.js';
-import { initialTask, type TaskPhase } from './state.js';
+import { initialTask } from './state.js';
 
 const by = { by: 'ada', why: 'looked at it' };
 const go = { kind: 'rule', decision: 'go', ...by } as const;
 const noGo = { kind: 'rule', decision: 'no-go', ...by } as const;
 const retry = { kind: 'retry', ...by } as const;
 const cancel = { kind: 'cancel', ...by } as const;
-const snapshotted = (overrides = {}): World => new World().submit(overrides).succeed('snapshot.0.1');
-const oneTry = aPolicy({ attempts: { perTier: [1] } });
 const twoSeats = aPolicy({
   panel: {
     seats: [
@@ -159,18 +157,6 @@ describe('the walk, event by event', () => {
     expect(world.state.phase).toBe('awaiting-ruling');
   });
 });
-
-const inPhase: Record<Exclude<TaskPhase, 'judged' | 'retrying' | 'escalated'>, () => World> = {
-  none: () => new World(),
-  submitted: () => new World().submit(),
-  'waiting-for-capacity': () => snapshotted(),
-  coding: () => snapshotted().seat('coding.1.1'),
-  gating: () => snapshotted().seat('coding.1.1').succeed('coding.1.1'),
-  reviewing: () => snapshotted().seat('coding.1.1').succeed('coding.1.1').succeed('gating.1.1'),
-  publishing: () => snapshotted().attempt(1),
-  'awaiting-ruling': () => snapshotted({ policy: oneTry }).attempt(1, { tests: 'fail' }),
-  closed: () => snapshotted({ publish: 'none' }).attempt(1),
-};
 
 describe('every phase against every input', () => {
   const inputs: Record<string, TaskInput> = {

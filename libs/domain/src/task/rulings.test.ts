@@ -1,13 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { aPolicy } from '../../test/builders.js';
+import { oneTry, snapshotted } from '../../test/phases.js';
 import { World } from '../../test/world.js';
 
 const by = { by: 'ada', why: 'looked at it' };
 const go = { kind: 'rule', decision: 'go', ...by } as const;
 const noGo = { kind: 'rule', decision: 'no-go', ...by } as const;
 const retry = { kind: 'retry', ...by } as const;
-const snapshotted = (overrides = {}): World => new World().submit(overrides).succeed('snapshot.0.1');
-const oneTry = aPolicy({ attempts: { perTier: [1] } });
 const failedTask = (): World => snapshotted({ policy: oneTry }).attempt(1, { tests: 'fail' });
 
 describe('rulings', () => {
