@@ -306,6 +306,27 @@ describe('watch', () => {
     });
   });
 
+  it('goes on when the ledger was away for a moment, but not when it never answered', async () => {
+    const events = [judged(1, 'GO'), event(2, 'task.closed', { outcome: 'go' })];
+    let reads = 0;
+    const flaky: Answer = (request, response) => {
+      reads += 1;
+      if (reads === 2) request.socket.destroy();
+      else withEvents(reads === 1 ? events.slice(0, 1) : events)(request, response);
+    };
+    await withLedger(flaky, async () => {
+      expect((await plumb('watch', id)).code).toBe(0);
+      expect(reads).toBeGreaterThan(2);
+    });
+    await withLedger(
+      (request) => request.socket.destroy(),
+      async (requests) => {
+        expect((await plumb('watch', id)).code).toBe(1);
+        expect(requests.length).toBeLessThanOrEqual(2);
+      },
+    );
+  });
+
   it('an unknown task exits with 1', async () => {
     await withLedger(
       (_, response) => json(response, { message: 'no' }, 404),
