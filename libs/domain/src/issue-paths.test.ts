@@ -110,6 +110,7 @@ describe('the files an issue names', () => {
   const many = Array.from({ length: 20_000 }, (_, i) => `src/m${i}/index.ts`);
   it.each([
     ['mentions', 'a/index.ts '.repeat(6_000)],
+    ['many names', Array.from({ length: 5_000 }, (_, i) => `x${i}/index.ts`).join(' ')],
     ['slashes', '/'.repeat(65_000)],
     ['dots', 'a.'.repeat(32_000)],
     ['back-ticks', '`a'.repeat(32_000)],
@@ -120,7 +121,7 @@ describe('the files an issue names', () => {
   ])('takes linear time on %s', (_what, text) => {
     const from = performance.now();
     namedPaths(text, many);
-    expect(performance.now() - from).toBeLessThan(1_500);
+    expect(performance.now() - from).toBeLessThan(2_500);
   });
 });
 

@@ -3,7 +3,7 @@ import { envInteger, envUrl } from '@plumbline/host';
 import { z } from 'zod';
 
 /** The coder's own environment. */
-export const coderConfigSchema = z
+export const coderConfig = z
   .object({
     PLUMB_LEDGER_URL: envUrl(['http:', 'https:'], 'http://127.0.0.1:8080'),
     PLUMB_LEDGER_TOKEN: z.string('expected the bearer token of the ledger, or PLUMB_LEDGER_TOKEN_FILE instead').min(1),
@@ -20,4 +20,4 @@ export const coderConfigSchema = z
       .map((host) => host.trim())
       .filter((host) => host !== ''),
   }));
-export type CoderConfig = z.infer<typeof coderConfigSchema>;
+export type CoderConfig = z.infer<typeof coderConfig>;

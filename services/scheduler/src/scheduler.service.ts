@@ -72,9 +72,10 @@ export class SchedulerService implements OnApplicationBootstrap {
       onEvents: (taskId, events) => this.count(taskId, events),
     });
     this.seating = new Seating(this.fleet, () => this.manager, {
-      onWaits: (step, reasons) => {
-        this.log.debug({ taskId: step.taskId, step: step.step, reasons }, 'a step waits for a model');
-        return Promise.resolve();
+      onWaits: async (step, reasons) => {
+        const handled = await this.manager.handle(step.taskId, { kind: 'wait', step: step.step, reasons });
+        if (handled.outcome === 'accepted' && handled.events.length > 0)
+          this.log.info({ taskId: step.taskId, step: step.step, reasons }, 'a step waits for a model');
       },
       onError: onError('seating'),
     });

@@ -34,12 +34,16 @@ export class Seating {
       .sort()[0];
   }
 
-  /** Learns which steps of a task wait now. */
+  /**
+   * Learns which steps of a task wait now. Only a step that did not wait before is a reason for a pass: looking at a task that goes on waiting
+   * must not start another look at it.
+   */
   update(taskId: string, state: TaskState): void {
+    const known = new Set((this.waiting.get(taskId) ?? []).map((step) => step.step));
     const steps = waitingStepsOf(taskId, state);
     if (steps.length === 0) this.waiting.delete(taskId);
     else this.waiting.set(taskId, steps);
-    if (steps.length > 0) this.wish();
+    if (steps.some((step) => !known.has(step.step))) this.wish();
   }
 
   /** Asks for a pass: something became free, or somebody waits. */

@@ -103,6 +103,24 @@ export const eventCatalogue = {
     1,
     z.strictObject({ step, attempt, seat: seatSchema, tier: z.int().min(1).max(5) }),
   ),
+  /** Why no model could be admitted for a waiting step, with the numbers. Recorded when the reasons change in kind, not at every look. */
+  'task.admission-refused': event(
+    'scheduler',
+    1,
+    z.strictObject({
+      step,
+      reasons: z
+        .array(
+          z.strictObject({
+            code: z.enum(['NO_MODEL', 'MODEL_UNREACHABLE', 'NO_FREE_SLOT', 'MEMORY_BUDGET', 'POOL_UNKNOWN']),
+            message: shortText,
+            numbers: z.record(z.string().max(40), z.number()),
+          }),
+        )
+        .min(1)
+        .max(20),
+    }),
+  ),
   'task.coding-requested': event(
     'scheduler',
     1,

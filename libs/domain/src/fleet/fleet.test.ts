@@ -93,6 +93,11 @@ describe('admission', () => {
     const larger = evolveFleet(fleet, registered('studio', [aModel({ slots: 2, bytes: 60 })]));
     expect(codes(larger, need({ step: 'coding.2.1' }))).toEqual(['MEMORY_BUDGET']);
   });
+  it('counts the larger size while a grant of it lives, when a model is registered anew as smaller', () => {
+    const fleet = granted(fleetOf(registered('studio', [aModel({ slots: 2, bytes: 20 })])), need());
+    const smaller = evolveFleet(fleet, registered('studio', [aModel({ slots: 2, bytes: 5 })]));
+    expect(grantedBytes(granted(smaller, need({ step: 'coding.2.1' })), 'studio', 'unified')).toBe(20);
+  });
   it('counts a model on the pool it is moved to', () => {
     const pools: Pool[] = [
       { id: 'a', kind: 'gpu', budgetBytes: 48 },

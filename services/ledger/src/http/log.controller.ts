@@ -31,7 +31,7 @@ export class LogController {
     const deadline = performance.now() + wholeNumber('waitMs', waitMs, 0, waitMsMax, 0);
     let events = await this.log.readLog({ afterPos, limit: max });
     if (events.length === 0 && performance.now() < deadline) {
-      for await (const event of this.log.follow(afterPos, AbortSignal.timeout(deadline - performance.now()))) {
+      for await (const event of this.log.follow(afterPos, AbortSignal.timeout(Math.ceil(deadline - performance.now())))) {
         events = [event];
         break;
       }
