@@ -212,7 +212,7 @@ describe('the ledger', () => {
   });
 
   it('decides what a short id means', async () => {
-    const found = { schema: 'plumbline.why/1', subject: id, state: 'closed', reasons: [] };
+    const found = [{ code: 'WAITS', message: 'for a model', numbers: { tier: 1 } }];
     const task = {
       schema: 'plumbline.task/1',
       task: { id, state: 'closed', repository: 'r', issue: { title: 't' } },
@@ -231,6 +231,8 @@ describe('the ledger', () => {
       async (requests) => {
         expect((await plumb('why', 'T-AAA')).code).toBe(0);
         expect(requests.at(-1)).toContain(`/tasks/${id}/why`);
+        const document = JSON.parse((await plumb('why', id, '--json')).out) as unknown;
+        expect(document).toEqual({ schema: 'plumbline.why/1', subject: id, state: 'closed', reasons: found });
         expect(await plumb('why', 'zz')).toMatchObject({
           code: 1,
           err: expect.stringContaining('There is no task zz') as string,
