@@ -212,7 +212,7 @@ describe('the ledger', () => {
   });
 
   it('decides what a short id means', async () => {
-    const found = { schema: 'plumbline.why/1', subject: id, state: 'closed', reasons: [] };
+    const found = [{ code: 'WAITS', message: 'for a model', numbers: { tier: 1 } }];
     const task = {
       schema: 'plumbline.task/1',
       task: { id, state: 'closed', repository: 'r', issue: { title: 't' } },
@@ -231,6 +231,8 @@ describe('the ledger', () => {
       async (requests) => {
         expect((await plumb('why', 'T-AAA')).code).toBe(0);
         expect(requests.at(-1)).toContain(`/tasks/${id}/why`);
+        const document = JSON.parse((await plumb('why', id, '--json')).out) as unknown;
+        expect(document).toEqual({ schema: 'plumbline.why/1', subject: id, state: 'closed', reasons: found });
         expect(await plumb('why', 'zz')).toMatchObject({
           code: 1,
           err: expect.stringContaining('There is no task zz') as string,
@@ -304,6 +306,27 @@ describe('watch', () => {
       expect(lines).toHaveLength(events.length);
       expect(lines.every(({ schema }) => schema === 'plumbline.event/1')).toBe(true);
     });
+  });
+
+  it('goes on when the ledger was away for a moment, but not when it never answered', async () => {
+    const events = [judged(1, 'GO'), event(2, 'task.closed', { outcome: 'go' })];
+    let reads = 0;
+    const flaky: Answer = (request, response) => {
+      reads += 1;
+      if (reads === 2) request.socket.destroy();
+      else withEvents(reads === 1 ? events.slice(0, 1) : events)(request, response);
+    };
+    await withLedger(flaky, async () => {
+      expect((await plumb('watch', id)).code).toBe(0);
+      expect(reads).toBeGreaterThan(2);
+    });
+    await withLedger(
+      (request) => request.socket.destroy(),
+      async (requests) => {
+        expect((await plumb('watch', id)).code).toBe(1);
+        expect(requests.length).toBeLessThanOrEqual(2);
+      },
+    );
   });
 
   it('an unknown task exits with 1', async () => {

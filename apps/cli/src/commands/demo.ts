@@ -217,7 +217,7 @@ function documentOf(
     tasks: findings.tasks.map(({ id, name, head, progress }) => ({
       id,
       name,
-      verdict: progress.verdict,
+      verdict: progress.verdict ?? null,
       reasons: progress.reasons.map(({ check, summary }) => ({ check, summary })),
       ...(progress.branch === undefined ? {} : { branch: progress.branch, head }),
       escalated: findings.escalations.some(({ task }) => task === id),

@@ -40,8 +40,8 @@ async function judged(version: string, what: string): Promise<Finding> {
     );
   }
   const able: Partial<Record<string, unknown>> = { ...capabilities({ version }) };
-  const lacks = Object.keys(able).filter((key) => able[key] === false && key !== 'ackSubjectV2');
-  return ok(lacks.length === 0 ? what : `${what}; works without its ${lacks.join(', ')}`);
+  const lacks = Object.entries(able).filter(([key, has]) => has === false && key !== 'ackSubjectV2');
+  return ok(lacks.length === 0 ? what : `${what}; it does, though 2.14 or newer is recommended`);
 }
 
 async function reachableBroker(url: string, env: NodeJS.ProcessEnv): Promise<Finding> {

@@ -115,7 +115,7 @@ describe('a system', () => {
     await withClient(told.get('ledger')!['admin']!, async (client) => {
       expect((await client.query('select current_database() as name')).rows).toEqual([{ name: 'plumbline' }]);
     });
-    expect(told.get('ledger')!['database']).toContain('plumb_ledger:');
+    expect(told.get('ledger')!['database']).toContain('//plumb_ledger:');
 
     await system.stop();
     expect(systemState(home)).toEqual({ is: 'absent' });
