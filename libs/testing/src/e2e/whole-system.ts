@@ -39,7 +39,8 @@ const holdingTrigger = `
 export class WholeSystem {
   private constructor(
     readonly system: TestSystem,
-    readonly model: ScriptedModel,
+    private scripted: ScriptedModel,
+    private readonly scenarios: readonly ScenarioInput[],
     readonly origin: SampleOrigin,
     readonly folder: string,
   ) {}
@@ -48,7 +49,8 @@ export class WholeSystem {
     const folder = mkdtempSync(join(tmpdir(), 'plumb-e2e-'));
     const origin = await SampleOrigin.make(join(folder, 'host'));
     const shipped = loadScenarios(join(sampleFolder, 'scenarios'));
-    const model = await startScriptedModel({ scenarios: options.scenarios?.(shipped) ?? shipped });
+    const scenarios = options.scenarios?.(shipped) ?? shipped;
+    const model = await startScriptedModel({ scenarios });
     try {
       const system = await startTestSystem({
         services: serviceNames,
@@ -61,7 +63,7 @@ export class WholeSystem {
         ...(options.otlp === undefined ? {} : { otlp: options.otlp }),
       });
       await system.database.admin.query(holdingTrigger);
-      return new WholeSystem(system, model, origin, folder);
+      return new WholeSystem(system, model, scenarios, origin, folder);
     } catch (error) {
       await model.stop();
       throw error;
@@ -96,6 +98,32 @@ export class WholeSystem {
   /** The first event that fits, as `event`. */
   async until<T>(what: string, ask: (events: readonly RecordedEvent[]) => T | undefined | false): Promise<T> {
     return this.explained(this.system.watch.until(what, ask, 40_000));
+  }
+
+  /** The scripted model server. */
+  get model(): ScriptedModel {
+    return this.scripted;
+  }
+
+  /** Starts the model server again at its address, after it was stopped. */
+  async restartModel(): Promise<void> {
+    const port = Number(new URL(this.scripted.url).port);
+    this.scripted = await startScriptedModel({ scenarios: this.scenarios, port });
+  }
+
+  /** Stops a process where it is, as a machine that sleeps would; `thaw` lets it go on. */
+  freeze(service: ServiceName): void {
+    this.signal(service, 'SIGSTOP');
+  }
+
+  thaw(service: ServiceName): void {
+    this.signal(service, 'SIGCONT');
+  }
+
+  private signal(service: ServiceName, signal: NodeJS.Signals): void {
+    const { pid } = this.system.child(service);
+    if (pid === undefined) throw new Error(`${service} does not run`);
+    process.kill(pid, signal);
   }
 
   /** Types of the events of a task, in order. */
@@ -162,7 +190,7 @@ export class WholeSystem {
   async stop(): Promise<void> {
     this.origin.letPushesGo();
     await this.system.stop();
-    await this.model.stop();
+    await this.scripted.stop();
     rmSync(this.folder, { recursive: true, force: true });
   }
 
