@@ -15,6 +15,7 @@ import {
   type Log,
   type Metrics,
 } from '@plumbline/host';
+import { createFastGate } from '@plumbline/gate';
 import { nodeToolchain, openSandbox } from '@plumbline/sandbox';
 import { homeTimers } from './ask-model.js';
 import { attemptEnded, codingHandler } from './coding-step.js';
@@ -42,10 +43,12 @@ export class CoderService implements OnApplicationBootstrap {
     const sandbox = await openSandbox();
     log.info({ isolation: sandbox.isolation }, 'the sandbox works');
     const metrics = this.measures.register(coderMetrics);
+    const toolchain = nodeToolchain(process.execPath);
     const handle = codingHandler({
       artifacts: new ArtifactClient(config.ledger.url, config.ledger.token),
       sandbox,
-      toolchain: nodeToolchain(process.execPath),
+      toolchain,
+      fastGate: createFastGate({ sandbox, toolchain, workDir: config.workDir }),
       access: { allowHosts: config.allowHosts, timers: homeTimers },
       prompts: loadPrompts(),
       metrics,
