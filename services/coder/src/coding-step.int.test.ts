@@ -418,6 +418,8 @@ describe('the model server', () => {
   it('is outside the house: refused before a word is sent', async () => {
     await play(fix);
     stage.requestCoding('http://203.0.113.7:8080', 'scripted/coder');
+    // Even the snapshot is not asked for: the store would answer with an error.
+    stage.storeDown = 403;
     expect(await faultOf(code())).toMatchObject({ code: 'CONFIG_INVALID', detail: expect.stringContaining('outside') });
     expect(model.requests).toHaveLength(0);
   });
