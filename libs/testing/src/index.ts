@@ -12,6 +12,7 @@ export {
   reviewConcluded,
   snapshotTaken,
 } from './system/evidence.js';
+export { Crew } from './system/crew.js';
 export { LogWatch } from './system/log-watch.js';
 export { ServiceChild, type LogLine } from './system/service-child.js';
 export { exampleModel, registerNode, StepDouble, type Play, type WorkerName } from './system/step-double.js';

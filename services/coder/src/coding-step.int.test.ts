@@ -182,6 +182,17 @@ describe('resuming', () => {
     });
   }
 
+  it('goes on after a turn that edited and handed in at once, to a red gate', async () => {
+    const twice = [turn(call('str_replace', { path: 'sum.mjs', old: bug, new: mend }), submit), turn(submit)];
+    await play(twice);
+    let asked = 0;
+    const fastGate: CoderMeans['fastGate'] = () =>
+      Promise.resolve(asked++ === 0 ? { outcome: 'red', findings: ['no test'] } : { outcome: 'green' });
+    const whole = proposed(await code('coding.1.1', 1, { fastGate }));
+    stage.history.splice(stage.history.findIndex(({ type }) => type === 'turn.recorded') + 1);
+    expect(proposed(await code('coding.1.1', 2)).head).toBe(whole.head);
+  });
+
   it('asks nothing more when the last recorded turn was accepted', async () => {
     await play(fix);
     const whole = proposed(await code());
@@ -273,6 +284,20 @@ describe('a model that lies', () => {
     expect(shown[1]).toContain('does not exist');
     expect(records()[0]?.facts.treeAfter).toBe(stage.snapshot.tree);
     expect(JSON.stringify(records())).not.toContain('the secret of the house');
+  });
+
+  it('cannot leave the tree by a link that base holds', async () => {
+    await stage.close();
+    stage = await StepStage.open({ ...files, 'house.link': '/etc', 'file.link': '/etc/hostname' }, issue);
+    const shown = await refusals(
+      call('write_file', { path: 'house.link/plumbline-was-here', content: 'mine' }),
+      call('read_file', { path: 'house.link/hostname' }),
+      call('str_replace', { path: 'file.link', old: 'a', new: 'b' }),
+      call('list_dir', { path: 'house.link' }),
+      call('search', { pattern: '.', path: 'house.link' }),
+    );
+    for (const text of shown) expect(text).toContain('leads out of the repository');
+    expect(existsSync('/etc/plumbline-was-here')).toBe(false);
   });
 
   it('has no network and sees nothing of this machine', async () => {

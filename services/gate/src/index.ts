@@ -1,1 +1,2 @@
-export {};
+export { gatingStep, type GatingTools } from './gating-step.js';
+export { gateMetrics } from './metrics.js';

@@ -30,7 +30,18 @@ export interface ManagerHooks {
   onEvents: (taskId: string, events: readonly PlumblineEvent[]) => void;
 }
 
+export interface HandleOptions {
+  grant?: EventData<'grant.reserved'>;
+  fleetVersion?: number;
+  /** Names the message this input came with: what was decided on it is recorded once, however often the message comes. */
+  commandId?: string;
+  /** Ends the patience with a ledger that does not answer; then the call throws the signal's reason. */
+  signal?: AbortSignal;
+}
+
 const roundsMax = 8;
+/** A version no stream ever has: an append that expects it is always refused. */
+const neverVersion = 2_147_483_647;
 
 /**
  * Runs the process manager on the log: reads a task's history, decides, and appends the events with their steps, timers and grants in one
@@ -43,15 +54,11 @@ export class TaskManager {
     private readonly hooks: ManagerHooks,
   ) {}
 
-  async handle(
-    taskId: string,
-    input: TaskInput,
-    options: { grant?: EventData<'grant.reserved'>; fleetVersion?: number } = {},
-  ): Promise<Handled> {
+  async handle(taskId: string, input: TaskInput, options: HandleOptions = {}): Promise<Handled> {
     for (let round = 0; round < roundsMax; round++) {
       // Taken before the history is read: a grant in this view was recorded with its step's request, so the history read next has both.
       const grants = Object.values(this.fleet.state.grants).filter((grant) => grant.taskId === taskId);
-      const history = await this.ledger.readTask(taskId);
+      const history = await this.ledger.readTask(taskId, options.signal);
       const decision = decide(history.state, input);
       if (decision.outcome === 'refused') return { ...decision, history };
       const state = decision.events.reduce<TaskState>(evolve, history.state);
@@ -62,11 +69,26 @@ export class TaskManager {
         if (reply !== 'nothing' && !reply.duplicate) this.hooks.onEvents(taskId, decision.events);
         return { outcome: 'accepted', events: decision.events, state };
       }
+      if (reply.outcome === 'command-reused' && options.commandId !== undefined)
+        return { outcome: 'accepted', events: [], state: history.state };
       if (reply.outcome !== 'wrong-expected-version')
         throw new Error(`the ledger answered ${reply.outcome} to a decision on ${taskId}`);
       if (reply.streamId === fleetStream) return { outcome: 'grants-moved' };
+      // Whoever came first has looked after the task; to repeat the same requests on top of that would only double them.
+      if (input.kind === 'reconcile') break;
     }
     return { outcome: 'contended' };
+  }
+
+  /** Whether what was decided on a message is recorded already, whatever happened to the task since. Records nothing. */
+  async wasTaken(taskId: string, command: string, signal?: AbortSignal): Promise<boolean> {
+    const events = [{ type: 'task.retried', data: { by: 'nobody', why: 'never recorded' } }];
+    const reply = await this.ledger.append(
+      { commandId: command, streams: [{ streamId: taskStream(taskId), expectedVersion: neverVersion, events }] },
+      signal,
+    );
+    // The log looks at the command before it looks at the version.
+    return reply.outcome === 'command-reused' || reply.outcome === 'appended';
   }
 
   private async record(
@@ -74,7 +96,7 @@ export class TaskManager {
     history: TaskHistory,
     events: PlumblineEvent[],
     known: readonly EventData<'grant.reserved'>[],
-    options: { grant?: EventData<'grant.reserved'>; fleetVersion?: number },
+    options: HandleOptions,
   ): Promise<AppendReply | 'nothing'> {
     const effects = effectsOf(history.state, events);
     const released = known
@@ -100,8 +122,8 @@ export class TaskManager {
     const content = createHash('sha256').update(JSON.stringify(streams)).digest('hex');
     // Below what is being handled; a decision that nothing of the task's trace led to (a timer, a look around) goes on from its beginning.
     const traceparent = traceparentOf(contextApi.active()) ?? history.traceparent;
-    return this.ledger.append({
-      commandId: commandId('decision', taskId, history.state.version, content),
+    const request: AppendRequest = {
+      commandId: options.commandId ?? commandId('decision', taskId, history.state.version, content),
       streams,
       steps: {
         open: effects.openSteps.map((step) => ({ taskId, step })),
@@ -113,6 +135,7 @@ export class TaskManager {
         ...(effects.cancelAllTimers ? { cancelTask: taskId } : {}),
       },
       ...(traceparent === undefined ? {} : { traceparent }),
-    });
+    };
+    return this.ledger.append(request, options.signal);
   }
 }
