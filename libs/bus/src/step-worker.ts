@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { context as contextApi, SpanKind, trace } from '@opentelemetry/api';
 import {
   leaseHeartbeatMs,
@@ -6,6 +7,7 @@ import {
   stepIdSchema,
   taskIdSchema,
   taskStream,
+  type ClaimReply,
   type FaultCode,
   type PlumblineEvent,
   type RecordedEvent,
@@ -14,6 +16,7 @@ import {
   type StepName,
   type TaskState,
 } from '@plumbline/domain';
+import { backoffMs } from './backoff.js';
 import { commandId } from './command-id.js';
 import type { Bus } from './connection.js';
 import type { BusMessage, Consumption, Outcome } from './consume.js';
@@ -83,6 +86,9 @@ export interface StepReport {
   durationMs: number;
 }
 
+const claimTriesMax = 6;
+const leaseTypes: ReadonlySet<string> = new Set(['lease.granted', 'lease.expired', 'lease.released']);
+
 /** A step in this worker's hands. Once its end is being recorded a shutdown waits for it: the work is done, only the telling is left. */
 interface Running {
   controller: AbortController;
@@ -130,12 +136,12 @@ export class StepWorker {
   private async take(message: BusMessage, handle: (step: HeldStep) => Promise<PlumblineEvent[]>): Promise<Outcome> {
     const target = targetOf(message);
     if (target === undefined) return { outcome: 'dead', reason: `not a step request: ${message.subject}` };
-    const { ledger, holder, service } = this.options;
+    const { holder, service } = this.options;
     const attributes = { 'plumb.task.id': target.taskId, 'plumb.step.id': target.step };
     return withSpan(`${service} ${target.step}`, SpanKind.CONSUMER, message.trace, attributes, async (span, ctx) => {
       const startedAt = performance.now();
       const traceparent = traceparentOf(ctx);
-      const claim = await ledger.claim({ ...target, holder, ...(traceparent === undefined ? {} : { traceparent }) });
+      const claim = await this.claim({ ...target, holder, ...(traceparent === undefined ? {} : { traceparent }) });
       span.setAttribute('plumb.claim.outcome', claim.outcome);
       if (claim.outcome === 'unknown-step')
         return { outcome: 'dead', reason: `the ledger knows no step ${target.step} of ${target.taskId}` };
@@ -154,6 +160,35 @@ export class StepWorker {
         });
       return { outcome: 'ack' };
     });
+  }
+
+  /**
+   * Claims a step, again when no answer came. An unanswered claim may have been granted: then the next one finds the lease held by this
+   * very worker, and the history says under which epoch.
+   */
+  private async claim(request: {
+    taskId: string;
+    step: StepId;
+    holder: string;
+    traceparent?: string;
+  }): Promise<ClaimReply> {
+    const { ledger } = this.options;
+    for (let tries = 1; ; tries++) {
+      try {
+        const reply = await ledger.claim(request);
+        if (tries === 1 || reply.outcome !== 'held' || reply.holder !== request.holder) return reply;
+        const { events } = await ledger.readTask(request.taskId);
+        const last = events.findLast(
+          (event): event is Extract<RecordedEvent, { type: 'lease.granted' | 'lease.expired' | 'lease.released' }> =>
+            leaseTypes.has(event.type) && (event.data as { step?: string }).step === request.step,
+        );
+        if (last?.type !== 'lease.granted' || last.data.holder !== request.holder) return reply;
+        return { outcome: 'granted', epoch: last.data.epoch, expiresInMs: reply.expiresInMs };
+      } catch (error) {
+        if (retryOf(error) !== 'later' || tries >= claimTriesMax || this.stopping) throw error;
+        await delay(backoffMs(tries, { baseMs: 200, capMs: 5_000 }, Math.random));
+      }
+    }
   }
 
   /** Runs the handler under the lease and records how it ended. Never throws: the message is acknowledged, nobody would redeliver it. */
