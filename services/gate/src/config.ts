@@ -2,7 +2,8 @@ import { tmpdir } from 'node:os';
 import { envInteger, envUrl } from '@plumbline/host';
 import { z } from 'zod';
 
-export const gateConfig = z
+/** The gate's own environment. */
+export const gateConfigSchema = z
   .object({
     PLUMB_LEDGER_URL: envUrl(['http:', 'https:'], 'http://127.0.0.1:8080'),
     PLUMB_LEDGER_TOKEN: z.string('expected the bearer token of the ledger, or PLUMB_LEDGER_TOKEN_FILE instead').min(1),
@@ -14,4 +15,4 @@ export const gateConfig = z
     concurrency: env.PLUMB_CONCURRENCY,
     workDir: env.PLUMB_WORK_DIR,
   }));
-export type GateConfig = z.infer<typeof gateConfig>;
+export type GateConfig = z.infer<typeof gateConfigSchema>;

@@ -1,5 +1,4 @@
-import { mkdir } from 'node:fs/promises';
-import { Inject, Injectable, Module, type OnApplicationBootstrap } from '@nestjs/common';
+import { Inject, Module, type OnApplicationBootstrap } from '@nestjs/common';
 import { ArtifactClient, LedgerClient, StepWorker, type Bus } from '@plumbline/bus';
 import {
   BUS,
@@ -16,13 +15,12 @@ import {
 } from '@plumbline/host';
 import { nodeToolchain, openSandbox } from '@plumbline/sandbox';
 import type { GateConfig } from './config.js';
-import { gatingStep } from './gating-step.js';
+import { gateFailed, gatingHandler } from './gating-step.js';
 import { gateMetrics } from './metrics.js';
 
 const drainMs = 15_000;
 
-/** Judges changes without any model, once the sandbox has proved itself on this machine. */
-@Injectable()
+/** Takes gating steps from the bus once the sandbox has proved itself on this machine. */
 export class Gate implements OnApplicationBootstrap {
   constructor(
     @Inject(SERVICE_CONFIG) private readonly config: GateConfig,
@@ -35,32 +33,20 @@ export class Gate implements OnApplicationBootstrap {
 
   async onApplicationBootstrap(): Promise<void> {
     const { config, bus, log } = this;
-    await mkdir(config.workDir, { recursive: true });
     const sandbox = await openSandbox();
     log.info({ isolation: sandbox.isolation }, 'the sandbox works');
     const metrics = this.measures.register(gateMetrics);
-    const artifacts = new ArtifactClient(config.ledger.url, config.ledger.token);
-    const tools = {
-      artifacts,
-      sandbox,
-      toolchain: nodeToolchain(process.execPath),
-      workDir: config.workDir,
-      baseRuns: new Map(),
-      onCheck: ({ check, outcome, durationMs }: { check: string; outcome: string; durationMs: number }) => {
-        metrics.plumb_gate_checks_total.inc(1, { check, outcome });
-        metrics.plumb_gate_check_duration_seconds.observe(durationMs / 1_000, { check });
-      },
-    };
+    const handle = gatingHandler({
+      artifacts: new ArtifactClient(config.ledger.url, config.ledger.token),
+      ...{ sandbox, toolchain: nodeToolchain(process.execPath), metrics, workDir: config.workDir },
+    });
     const worker = new StepWorker({
       bus,
       ledger: new LedgerClient(bus, 'gate'),
       service: 'gate',
       holder: this.host.holder,
-      work: { 'gate-steps': { concurrency: config.concurrency, handle: (step) => gatingStep(tools, step) } },
-      failure: (step, code, detail) => ({
-        type: 'gate.failed',
-        data: { step: step.id, attempt: step.name.attempt, code, detail },
-      }),
+      work: { 'gate-steps': { concurrency: config.concurrency, handle } },
+      failure: gateFailed,
       onStep: ({ taskId, step, outcome, code, durationMs }) => {
         metrics.plumb_step_duration_seconds.observe(durationMs / 1_000, { kind: 'gating', outcome });
         stepLog(log, { taskId, step }).info({ outcome, code, durationMs: Math.round(durationMs) }, 'step ended');
