@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { serviceNames } from '@plumbline/domain';
+import { demoDocumentSchema, serviceNames } from '@plumbline/domain';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { checkout } from './system/checkout.js';
 
@@ -62,7 +62,8 @@ describe('plumb demo', () => {
       const { code, out, err } = await plumb(['demo', '--json']);
       expect({ code, err: code === 0 ? '' : err }).toEqual({ code: 0, err: '' });
       const document = JSON.parse(out) as DemoDocument;
-      const [fix, trap] = document.tasks;
+      expect(demoDocumentSchema.safeParse(document)).toMatchObject({ success: true });
+    const [fix, trap] = document.tasks;
       expect(document).toMatchObject({
         schema: 'plumbline.demo/1',
         model: { scripted: true },

@@ -5,7 +5,7 @@ import { usableBroker, type GivenBroker } from '../demo/broker-choice.js';
 import { realModel, scriptedModels, type DemoModels } from '../demo/models.js';
 import { brokenPromises, demoExitCode, logState, type DemoFindings } from '../demo/outcome.js';
 import { furtherLines, logLine, timelineLine, verdictLines } from '../demo/report.js';
-import { baseBranch, branchesOf, makeOrigin, shortStat } from '../demo/sample-repository.js';
+import { baseBranch, branchesOf, makeOrigin, changeSize } from '../demo/sample-repository.js';
 import { followBoth, refusalOf, submitBoth, type DemoTask } from '../demo/tasks.js';
 import { CliError, exitCodes, Interrupted, throwIfAborted } from '../failure.js';
 import { LedgerApi } from '../ledger/ledger-api.js';
@@ -187,7 +187,7 @@ async function conclude(
   const broken = brokenPromises(findings);
   const changes = new Map<string, string>();
   for (const [branch, head] of findings.branches) {
-    if (branch !== baseBranch) changes.set(branch, await shortStat(place.origin, baseBranch, head));
+    if (branch !== baseBranch) changes.set(branch, await changeSize(place.origin, baseBranch, head));
   }
   for (const line of verdictLines(palette, findings, changes)) session.say(line);
   session.say();
