@@ -39,6 +39,6 @@ export async function judge(change: LocalChange): Promise<CheckDocument> {
   } catch (error) {
     throwIfAborted(change.signal);
     if (!(error instanceof Error) || error.name !== 'GitError') throw error;
-    throw badInput(explain(error).message, 'Check --repo, --base and --head.');
+    throw badInput(explain(error).message.replace(/^[A-Z_]+: /, ''), 'Check --repo, --base and --head.');
   }
 }
