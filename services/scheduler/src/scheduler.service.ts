@@ -152,7 +152,6 @@ export class SchedulerService implements OnApplicationBootstrap {
     const result = await this.inSpan(kind, parent, () =>
       read.outcome === 'read' ? this.intake.data(read.kind, read.data, read.origin) : Promise.resolve(read),
     );
-    this.note(kind, result);
     // What could not be recorded now stays in the stream; what was refused is answered where the sender can see it.
     if (result.outcome === 'refused' && result.refusal.code === 'UNAVAILABLE')
       return { outcome: 'nak', delayMs: 1_000 };
@@ -202,7 +201,6 @@ export class SchedulerService implements OnApplicationBootstrap {
           AbortSignal.timeout(requestPatienceMs),
         ),
       );
-      this.note(kind, result);
       if (result.outcome === 'accepted')
         return { ok: true, value: { taskId: result.taskId, duplicate: result.duplicate } };
       const { code, message, problems } = result.refusal;
@@ -215,6 +213,8 @@ export class SchedulerService implements OnApplicationBootstrap {
   private inSpan(kind: string, parent: Context, work: () => Promise<IntakeResult>): Promise<IntakeResult> {
     return withSpan(`intake ${kind.slice(0, 40)}`, SpanKind.CONSUMER, parent, {}, async (span) => {
       const result = await work();
+      // Inside the span, so that the line can be found by the trace that begins with it.
+      this.note(kind, result);
       if (result.outcome === 'accepted') span.setAttribute('plumb.task.id', result.taskId);
       return result;
     });

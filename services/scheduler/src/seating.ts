@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { context as contextApi, ROOT_CONTEXT } from '@opentelemetry/api';
 import { admit, type Admission, type FleetState, type TaskState, type WaitReason } from '@plumbline/domain';
 import type { FleetView } from './fleet-view.js';
 import type { TaskManager } from './task-manager.js';
@@ -72,7 +73,8 @@ export class Seating {
   /** Asks for a pass: something became free, or somebody waits. */
   wish(): void {
     this.wanted = true;
-    if (!this.stopping) this.running ??= this.passes();
+    // A pass is about many tasks: it belongs to the trace of none of them.
+    if (!this.stopping) this.running ??= contextApi.with(ROOT_CONTEXT, () => this.passes());
   }
 
   /** Begins no further pass and resolves when the one that runs is over. */

@@ -10,7 +10,7 @@ import { sampleFolder } from './sample-origin.js';
 import { WholeSystem } from './whole-system.js';
 
 /** Everybody who has a part in a task; a node's agent speaks of machines only. */
-const atWork: readonly ServiceName[] = ['ledger', 'scheduler', 'code-host', 'coder', 'reviewer'];
+const atWork: readonly ServiceName[] = ['ledger', 'scheduler', 'code-host', 'coder', 'gate', 'reviewer'];
 
 let receiver: OtlpReceiver;
 let whole: WholeSystem;
@@ -63,7 +63,6 @@ async function publishFix(mode: 'structured' | 'binary', traceparent: string): P
 function eventsByTrace(taskId: string): Map<string, string[]> {
   const found = new Map<string, string[]>();
   for (const { meta, type } of whole.system.watch.of(taskId)) {
-    if (meta['actor'] === 'gate') continue;
     const trace = typeof meta['traceparent'] === 'string' ? (meta['traceparent'].split('-')[1] ?? 'none') : 'none';
     found.set(trace, [...(found.get(trace) ?? []), type]);
   }

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { serviceNames, type OfferedModel, type ServiceName } from '@plumbline/domain';
@@ -7,17 +7,12 @@ import { loadScenarios, type Scenario, type ScenarioInput } from '../scripted-mo
 import { startScriptedModel, type ScriptedModel } from '../scripted-model/server.js';
 import type { LogLine } from '../system/service-child.js';
 import { startTestSystem, type TestSystem } from '../system/test-system.js';
-import { standInForGate } from './gate-stand-in.js';
 import { sampleFolder, SampleOrigin } from './sample-origin.js';
 
 /** The two issues of the sample: one is mended, the other's change is clean and in the wrong place. */
 export type SampleTask = 'fix' | 'trap';
 
 const issueFiles = { fix: 'lost-cent.md', trap: 'long-names.md' } as const;
-
-const hasGate = existsSync(join(sampleFolder, '../../../services/gate/dist/main.js'));
-
-const running = serviceNames.filter((name) => name !== 'gate' || hasGate);
 
 export interface WholeSystemOptions {
   /** Where spans go. */
@@ -43,7 +38,7 @@ export class WholeSystem {
     const model = await startScriptedModel({ scenarios: options.scenarios?.(shipped) ?? shipped });
     try {
       const system = await startTestSystem({
-        services: running,
+        services: serviceNames,
         env: (service) => ({
           HOME: folder,
           PLUMB_WORK_DIR: join(folder, 'work', service),
@@ -52,7 +47,6 @@ export class WholeSystem {
         }),
         ...(options.otlp === undefined ? {} : { otlp: options.otlp }),
       });
-      if (!hasGate) await standInForGate(system);
       return new WholeSystem(system, model, origin, folder);
     } catch (error) {
       await model.stop();
@@ -98,7 +92,7 @@ export class WholeSystem {
   /** Where each service serves HTTP, by its name: after a restart, where it serves now. */
   get addresses(): ReadonlyMap<ServiceName, string> {
     const found = new Map<ServiceName, string>();
-    for (const name of running) {
+    for (const name of serviceNames) {
       const ready = this.system.logs(name).findLast((line) => line.msg === 'ready');
       if (typeof ready?.['http'] === 'string') found.set(name, ready['http']);
     }
@@ -141,7 +135,7 @@ export class WholeSystem {
     try {
       return await waiting;
     } catch (error) {
-      const words = running.map((name) => `── ${name} ──\n${this.system.child(name).lastWords()}`);
+      const words = serviceNames.map((name) => `── ${name} ──\n${this.system.child(name).lastWords()}`);
       throw new Error(`${(error as Error).message}\n${words.join('\n')}`, { cause: error });
     }
   }
