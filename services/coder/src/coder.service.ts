@@ -40,7 +40,7 @@ export class CoderService implements OnApplicationBootstrap {
 
   async onApplicationBootstrap(): Promise<void> {
     const { config, bus, log } = this;
-    const sandbox = await openSandbox();
+    const sandbox = await openSandbox(config.bwrapPath === undefined ? {} : { bwrapPath: config.bwrapPath });
     log.info({ isolation: sandbox.isolation }, 'the sandbox works');
     const metrics = this.measures.register(coderMetrics);
     const toolchain = nodeToolchain(process.execPath);

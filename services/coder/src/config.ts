@@ -9,12 +9,15 @@ export const coderConfig = z
     PLUMB_LEDGER_TOKEN: z.string('expected the bearer token of the ledger, or PLUMB_LEDGER_TOKEN_FILE instead').min(1),
     PLUMB_CONCURRENCY: envInteger({ min: 1, max: 64 }).default(1),
     PLUMB_WORK_DIR: z.string().default(tmpdir()),
+    PLUMB_BWRAP: z.string().startsWith('/', 'expected the absolute path of bubblewrap').optional(),
     PLUMB_MODEL_ALLOW_HOSTS: z.string().default(''),
   })
   .transform((env) => ({
     ledger: { url: env.PLUMB_LEDGER_URL.replace(/\/+$/, ''), token: env.PLUMB_LEDGER_TOKEN },
     concurrency: env.PLUMB_CONCURRENCY,
     workDir: env.PLUMB_WORK_DIR,
+    /** Where bubblewrap is, when it is not where systems put it. */
+    bwrapPath: env.PLUMB_BWRAP,
     /** Model hosts outside the house that the operator allows by name, separated by commas. */
     allowHosts: env.PLUMB_MODEL_ALLOW_HOSTS.split(',')
       .map((host) => host.trim())
