@@ -16,6 +16,7 @@ import {
   type StepName,
   type TaskState,
 } from '@plumbline/domain';
+import { ArtifactError } from './artifact-client.js';
 import { backoffMs } from './backoff.js';
 import { commandId } from './command-id.js';
 import type { Bus } from './connection.js';
@@ -269,8 +270,7 @@ export class StepWorker {
     } catch (error) {
       if (step.signal.aborted || error instanceof StepStopped) throw error;
       this.options.onError?.(error, { taskId: step.taskId, step: step.id });
-      const code =
-        error instanceof StepFault ? error.code : retryOf(error) === 'later' ? 'WORKSPACE_SETUP' : 'HARNESS_BUG';
+      const code = codeOf(error);
       const detail = (error instanceof StepFault ? error.message : describeError(error)).slice(0, 2000);
       return { end: [this.options.failure(step, code, detail)], code };
     }
@@ -348,6 +348,13 @@ export class StepWorker {
     trace.getActiveSpan()?.setAttribute('plumb.step.outcome', report.outcome);
     this.options.onStep?.(report);
   }
+}
+
+/** The code of whatever a handler threw. Only what says so is a fault of the machine; the rest is ours. */
+function codeOf(error: unknown): FaultCode {
+  if (error instanceof StepFault) return error.code;
+  if (retryOf(error) !== 'later') return 'HARNESS_BUG';
+  return error instanceof ArtifactError ? 'ARTIFACT_UNAVAILABLE' : 'WORKSPACE_SETUP';
 }
 
 /** The step a request is about: the task from its subject, the step from its data. Undefined when it is no step request. */

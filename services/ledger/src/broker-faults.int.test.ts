@@ -1,5 +1,8 @@
+import { decodeEvent, evolve, initialTask, type TaskState } from '@plumbline/domain';
+import { Projector, tableHash } from '@plumbline/event-log';
 import {
   Crew,
+  gateConcluded,
   exampleModel,
   exampleSubmission,
   registerNode,
@@ -7,6 +10,10 @@ import {
   type TestSystem,
 } from '@plumbline/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { escalationsProjection } from './projections/escalations.js';
+import { phaseAfter } from './projections/phase.js';
+import { tasksProjection } from './projections/tasks.js';
+import { verdictsProjection } from './projections/verdicts.js';
 
 let system: TestSystem;
 let crew: Crew;
@@ -90,6 +97,37 @@ describe('faults of the broker', () => {
       events.find((event) => (event.data as { source?: string }).source === 'away'),
     );
     expect(await system.closed([(found.data as { taskId: string }).taskId])).toEqual(['go']);
+  }, 60_000);
+
+  it('leaves read models that are the same when built anew, and agree with the fold of every history', async () => {
+    const putBack = crew.play({ gating: (step) => gateConcluded(step, { scope: 'fail' }) });
+    const [trap] = await submitMany('trap', 1);
+    await system.watch.event(trap ?? '', 'escalation.opened');
+    putBack();
+    const { pos } = await system.log.head();
+    for (const projection of [tasksProjection, verdictsProjection, escalationsProjection]) {
+      const projector = new Projector(system.log, projection);
+      await expect.poll(() => projector.position()).toBeGreaterThanOrEqual(pos);
+      expect(await projector.parked()).toEqual([]);
+      const before = await tableHash(system.database.ledger, projector.schema);
+      await projector.rebuild();
+      expect(await tableHash(system.database.ledger, projector.schema)).toEqual(before);
+    }
+    const histories = new Map<string, TaskState>();
+    const shown = new Map<string, string>();
+    for (const event of system.watch.events.filter(({ streamId }) => streamId.startsWith('task-'))) {
+      const decoded = decodeEvent(event);
+      if (decoded.outcome !== 'event') throw new Error(`cannot decode ${event.type}`);
+      const state = evolve(histories.get(event.streamId) ?? initialTask, decoded.event);
+      histories.set(event.streamId, state);
+      shown.set(event.streamId, phaseAfter(decoded.event) ?? shown.get(event.streamId) ?? 'none');
+      expect([event.pos, event.type, shown.get(event.streamId)]).toEqual([event.pos, event.type, state.phase]);
+    }
+    expect(histories.size).toBeGreaterThan(3);
+    const { body } = await system.api('/tasks');
+    for (const { id, state } of (body as { tasks: { id: string; state: string }[] }).tasks)
+      expect([id, state]).toEqual([id, histories.get(`task-${id}`)?.phase]);
+    expect((await system.api('/escalations')).body).toMatchObject({ escalations: [{ task: trap, to: 'human' }] });
   }, 60_000);
 
   it('leaves in order on SIGTERM', async () => {
