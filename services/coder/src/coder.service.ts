@@ -1,3 +1,4 @@
+import { homeTimers } from '@plumbline/model';
 import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { ArtifactClient, LedgerClient, StepWorker, type Bus } from '@plumbline/bus';
 import {
@@ -17,7 +18,6 @@ import {
 } from '@plumbline/host';
 import { createFastGate } from '@plumbline/gate';
 import { nodeToolchain, openSandbox } from '@plumbline/sandbox';
-import { homeTimers } from './ask-model.js';
 import { attemptEnded, codingHandler } from './coding-step.js';
 import type { CoderConfig } from './config.js';
 import { coderMetrics } from './metrics.js';

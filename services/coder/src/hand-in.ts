@@ -1,5 +1,4 @@
-import { StepFault } from '@plumbline/bus';
-import type { Policy } from '@plumbline/domain';
+import { StepFault, type Policy } from '@plumbline/domain';
 import type { FastGate } from './fast-gate.js';
 import type { CallOutcome } from './turn-record.js';
 import { UnusableTree, type WorkTree } from './work-tree.js';

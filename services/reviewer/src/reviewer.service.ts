@@ -1,3 +1,4 @@
+import { homeTimers } from '@plumbline/model';
 import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { ArtifactClient, LedgerClient, StepWorker, type Bus } from '@plumbline/bus';
 import {
@@ -15,7 +16,6 @@ import {
   type Log,
   type Metrics,
 } from '@plumbline/host';
-import { homeTimers } from './ask-model.js';
 import { reviewFailed, reviewHandler } from './review-step.js';
 import type { ReviewerConfig } from './config.js';
 import { reviewerMetrics } from './metrics.js';
