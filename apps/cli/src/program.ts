@@ -68,6 +68,10 @@ function report(error: unknown, { debug, interrupted, json }: Reporting): number
     };
     process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
   }
+  if (exitCode === exitCodes.interrupted) {
+    process.stderr.write(`${message}\n`);
+    return exitCode;
+  }
   const paint = createPalette(wantsColour(process.stderr, process.env));
   for (const line of detail) process.stderr.write(`${paint.dim(`  │ ${line}`)}\n`);
   process.stderr.write(`${paint.bad('✗')} ${wrap(message, columnsMax - 2).join('\n  ')}\n`);

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { createReadStream, createWriteStream, openAsBlob } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ArtifactRef } from '@plumbline/domain';
@@ -30,21 +29,16 @@ export class ArtifactClient {
   /** Stores bytes held in memory. */
   async put(bytes: Uint8Array, mediaType: string, signal?: AbortSignal): Promise<ArtifactRef> {
     const digest = createHash('sha256').update(bytes).digest('hex');
-    return this.upload(digest, () => bytes as Uint8Array<ArrayBuffer>, bytes.length, mediaType, signal);
+    return this.upload(digest, bytes as Uint8Array<ArrayBuffer>, bytes.length, mediaType, signal);
   }
 
   /** Stores a file without holding it in memory. */
   async putFile(path: string, mediaType: string, signal?: AbortSignal): Promise<ArtifactRef> {
     const hash = createHash('sha256');
     await pipeline(createReadStream(path), hash);
-    const { size } = await stat(path);
-    return this.upload(
-      hash.digest('hex'),
-      () => Readable.toWeb(createReadStream(path)) as ReadableStream<Uint8Array<ArrayBuffer>>,
-      size,
-      mediaType,
-      signal,
-    );
+    // A blob on a file is read as it is sent, and says beforehand how large it is.
+    const blob = await openAsBlob(path);
+    return this.upload(hash.digest('hex'), blob, blob.size, mediaType, signal);
   }
 
   /** The bytes of an artifact, verified against its digest. Meant for small ones: refuses beyond `maxBytes`. */
@@ -80,7 +74,7 @@ export class ArtifactClient {
 
   private async upload(
     digest: string,
-    body: () => Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array<ArrayBuffer>>,
+    body: Uint8Array<ArrayBuffer> | Blob,
     sizeBytes: number,
     mediaType: string,
     signal?: AbortSignal,
@@ -91,11 +85,7 @@ export class ArtifactClient {
       'content-type': 'application/octet-stream',
       [mediaTypeHeader]: mediaType,
     };
-    const response = await this.call(
-      `/artifacts/${digest}`,
-      { method: 'PUT', body: body(), headers, duplex: 'half' } as RequestInit,
-      signal,
-    );
+    const response = await this.call(`/artifacts/${digest}`, { method: 'PUT', body, headers }, signal);
     await response.body?.cancel();
     return { digest, sizeBytes, mediaType };
   }

@@ -61,7 +61,7 @@ export {
 export { contextFromTraceparent, extractTrace, injectTrace, traceparentOf, withSpan } from './trace.js';
 export { ArtifactClient, ArtifactError, mediaTypeHeader } from './artifact-client.js';
 export { commandId } from './command-id.js';
-export { LedgerClient, LedgerRefusal, UnreadableHistory, type TaskHistory } from './ledger-client.js';
+export { LedgerClient, LedgerRefusal, UnreadableHistory, type OpenTask, type TaskHistory } from './ledger-client.js';
 export {
   StepFault,
   StepStopped,

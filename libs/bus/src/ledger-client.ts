@@ -48,13 +48,22 @@ export interface TaskHistory {
   traceparent?: string;
 }
 
-const requestTimeoutMs = 10_000;
+/** A task that is not closed. */
+export interface OpenTask {
+  taskId: string;
+  version: number;
+}
+
+/** A ledger that was killed leaves no answer: every request may be repeated, so nobody waits for long. */
+const requestTimeoutMs = 5_000;
 
 /** A service's side of the ledger's door. Every request may be repeated: appends carry their command id, reads change nothing. */
 export class LedgerClient {
+  /** When `leaving` aborts, every call that is being repeated ends, throwing its reason: its service has no more time. */
   constructor(
     private readonly bus: Bus,
     private readonly service: Exclude<ServiceName, 'ledger'>,
+    private readonly leaving: AbortSignal = new AbortController().signal,
   ) {}
 
   /**
@@ -123,22 +132,25 @@ export class LedgerClient {
     return { events, ...(traceparent === undefined ? {} : { traceparent }) };
   }
 
-  /** Ids of all tasks that are not closed, oldest first. */
-  async openTasks(signal?: AbortSignal): Promise<string[]> {
-    const all: string[] = [];
+  /** All tasks that are not closed, oldest first, each with the version of its history. May be behind by a moment. */
+  async openTasks(signal?: AbortSignal): Promise<OpenTask[]> {
+    const all: OpenTask[] = [];
     for (;;) {
-      const after = all.at(-1);
+      const after = all.at(-1)?.taskId;
       const page = (await this.patiently(
         'read',
         { op: 'open-tasks', ...(after === undefined ? {} : { after }) } satisfies ReadRequest,
         signal,
-      )) as { tasks: string[]; more: boolean };
+      )) as { tasks: OpenTask[]; more: boolean };
       all.push(...page.tasks);
       if (!page.more || page.tasks.length === 0) return all;
     }
   }
 
-  /** Steps that wait for a worker and have had no live lease for longer than `olderThanMs`. */
+  /**
+   * Steps to be requested again: without a live lease for `olderThanMs` or more, and last requested so long ago; twice as long after every
+   * further request, at most 10 minutes. The most urgent ones, not necessarily all.
+   */
   async idleSteps(olderThanMs: number, signal?: AbortSignal): Promise<{ taskId: string; step: string }[]> {
     return (
       (await this.patiently('read', { op: 'idle-steps', olderThanMs } satisfies ReadRequest, signal)) as {
@@ -161,6 +173,7 @@ export class LedgerClient {
 
   private async patiently(door: 'append' | 'read', body: unknown, signal?: AbortSignal): Promise<unknown> {
     for (let tries = 1; ; tries++) {
+      this.leaving.throwIfAborted();
       signal?.throwIfAborted();
       try {
         return await this.once(door, body);
@@ -168,11 +181,10 @@ export class LedgerClient {
         if (retryOf(error) !== 'later') throw error;
         // Without a signal somebody above retries; a minute of patience bridges a restart of the ledger.
         if (signal === undefined && tries >= 12) throw error;
-        await delay(
-          backoffMs(tries, { baseMs: 100, capMs: 10_000 }, Math.random),
-          undefined,
-          signal === undefined ? {} : { signal },
-        );
+        const pauseMs = backoffMs(tries, { baseMs: 100, capMs: 10_000 }, Math.random);
+        const stop = signal === undefined ? this.leaving : AbortSignal.any([this.leaving, signal]);
+        // The reason of the abort is thrown at the next turn, not the timer's own.
+        await delay(pauseMs, undefined, { signal: stop }).catch(() => undefined);
       }
     }
   }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { context as contextApi, SpanKind, trace } from '@opentelemetry/api';
 import {
   leaseHeartbeatMs,
@@ -6,6 +7,7 @@ import {
   stepIdSchema,
   taskIdSchema,
   taskStream,
+  type ClaimReply,
   type FaultCode,
   type PlumblineEvent,
   type RecordedEvent,
@@ -14,6 +16,7 @@ import {
   type StepName,
   type TaskState,
 } from '@plumbline/domain';
+import { backoffMs } from './backoff.js';
 import { commandId } from './command-id.js';
 import type { Bus } from './connection.js';
 import type { BusMessage, Consumption, Outcome } from './consume.js';
@@ -83,13 +86,23 @@ export interface StepReport {
   durationMs: number;
 }
 
+const claimTriesMax = 6;
+const leaseTypes: ReadonlySet<string> = new Set(['lease.granted', 'lease.expired', 'lease.released']);
+
+/** A step in this worker's hands. Once its end is being recorded a shutdown waits for it: the work is done, only the telling is left. */
+interface Running {
+  controller: AbortController;
+  recordingEnd: boolean;
+}
+
 /**
  * The loop of every worker: consume a request, claim its lease, do the work, append the facts. The message is acknowledged once the
  * lease is granted; from then on only the lease counts. A worker that hears nothing of its lease for 45 s gives up by itself.
  */
 export class StepWorker {
   private readonly consumption: Consumption;
-  private readonly running = new Set<AbortController>();
+  private readonly running = new Set<Running>();
+  private stopping = false;
 
   constructor(private readonly options: StepWorkerOptions) {
     const handlers = Object.entries(options.work).map(([durable, { concurrency, handle }]) => [
@@ -107,25 +120,35 @@ export class StepWorker {
     return this.consumption.inFlight;
   }
 
-  /** Takes nothing new, stops what runs and hands its leases back, within `deadlineMs`. */
+  /**
+   * Takes nothing new, stops what runs and hands its leases back; what is done already is still recorded. After `deadlineMs` returns all
+   * the same: leases that could not be handed back expire.
+   */
   async stop(deadlineMs = 15_000): Promise<void> {
+    this.stopping = true;
     const stopped = this.consumption.stop({ deadlineMs });
-    for (const controller of this.running) controller.abort(new StepStopped('shutdown'));
+    for (const { controller, recordingEnd } of this.running)
+      if (!recordingEnd) controller.abort(new StepStopped('shutdown'));
     await stopped;
+    for (const { controller } of this.running) controller.abort(new StepStopped('shutdown'));
   }
 
   private async take(message: BusMessage, handle: (step: HeldStep) => Promise<PlumblineEvent[]>): Promise<Outcome> {
     const target = targetOf(message);
     if (target === undefined) return { outcome: 'dead', reason: `not a step request: ${message.subject}` };
-    const { ledger, holder, service } = this.options;
+    const { holder, service } = this.options;
     const attributes = { 'plumb.task.id': target.taskId, 'plumb.step.id': target.step };
     return withSpan(`${service} ${target.step}`, SpanKind.CONSUMER, message.trace, attributes, async (span, ctx) => {
       const startedAt = performance.now();
       const traceparent = traceparentOf(ctx);
-      const claim = await ledger.claim({ ...target, holder, ...(traceparent === undefined ? {} : { traceparent }) });
+      const claim = await this.claim({ ...target, holder, ...(traceparent === undefined ? {} : { traceparent }) });
       span.setAttribute('plumb.claim.outcome', claim.outcome);
       if (claim.outcome === 'unknown-step')
         return { outcome: 'dead', reason: `the ledger knows no step ${target.step} of ${target.taskId}` };
+      if (claim.outcome === 'granted' && this.stopping) {
+        await this.handBack(target, claim.epoch);
+        return { outcome: 'nak', delayMs: 100 };
+      }
       message.ackNow();
       if (claim.outcome !== 'granted')
         this.report({ ...target, outcome: 'refused', durationMs: performance.now() - startedAt });
@@ -139,28 +162,77 @@ export class StepWorker {
     });
   }
 
+  /**
+   * Claims a step, again when no answer came. An unanswered claim may have been granted: then the next one finds the lease held by this
+   * very worker, and the history says under which epoch.
+   */
+  private async claim(request: {
+    taskId: string;
+    step: StepId;
+    holder: string;
+    traceparent?: string;
+  }): Promise<ClaimReply> {
+    const { ledger } = this.options;
+    for (let tries = 1; ; tries++) {
+      try {
+        const reply = await ledger.claim(request);
+        if (tries === 1 || reply.outcome !== 'held' || reply.holder !== request.holder) return reply;
+        const { events } = await ledger.readTask(request.taskId);
+        const last = events.findLast(
+          (event): event is Extract<RecordedEvent, { type: 'lease.granted' | 'lease.expired' | 'lease.released' }> =>
+            leaseTypes.has(event.type) && (event.data as { step?: string }).step === request.step,
+        );
+        if (last?.type !== 'lease.granted' || last.data.holder !== request.holder) return reply;
+        return { outcome: 'granted', epoch: last.data.epoch, expiresInMs: reply.expiresInMs };
+      } catch (error) {
+        if (retryOf(error) !== 'later' || tries >= claimTriesMax || this.stopping) throw error;
+        await delay(backoffMs(tries, { baseMs: 200, capMs: 5_000 }, Math.random));
+      }
+    }
+  }
+
   /** Runs the handler under the lease and records how it ended. Never throws: the message is acknowledged, nobody would redeliver it. */
   private async hold(
     target: { taskId: string; step: StepId },
     epoch: number,
     handle: (step: HeldStep) => Promise<PlumblineEvent[]>,
   ): Promise<Pick<StepReport, 'outcome' | 'code'>> {
-    const controller = new AbortController();
-    this.running.add(controller);
-    const heart = this.beat(target, epoch, controller);
+    const running: Running = { controller: new AbortController(), recordingEnd: false };
+    const { signal } = running.controller;
+    this.running.add(running);
+    const heart = this.beat(target, epoch, running.controller);
     try {
-      const { state, events } = await this.options.ledger.readTask(target.taskId, controller.signal);
-      const step = this.heldStep(target, epoch, state, events, controller.signal);
+      const { state, events } = await this.options.ledger.readTask(target.taskId, signal);
+      const step = this.heldStep(target, epoch, state, events, signal);
       const { end, code } = await this.attempt(step, handle);
-      const appended = await this.appendFacts(target, epoch, 'end', end, true, controller.signal);
-      return appended
-        ? { outcome: code === undefined ? 'done' : 'failed', ...(code === undefined ? {} : { code }) }
-        : { outcome: 'stale' };
+      signal.throwIfAborted();
+      running.recordingEnd = true;
+      return await this.recordEnd(step, end, code);
     } catch (error) {
-      return this.stopped(target, epoch, controller.signal, error);
+      return this.stopped(target, epoch, signal, error);
     } finally {
       clearInterval(heart);
-      this.running.delete(controller);
+      this.running.delete(running);
+    }
+  }
+
+  /** Records the end of a step. Facts that the ledger does not take, however often, are a failure of this harness, and recorded as one. */
+  private async recordEnd(
+    step: HeldStep,
+    end: PlumblineEvent[],
+    code: FaultCode | undefined,
+  ): Promise<Pick<StepReport, 'outcome' | 'code'>> {
+    const target = { taskId: step.taskId, step: step.id };
+    try {
+      const appended = await this.appendFacts(target, step.epoch, 'end', end, true, step.signal);
+      if (!appended) return { outcome: 'stale' };
+      return code === undefined ? { outcome: 'done' } : { outcome: 'failed', code };
+    } catch (error) {
+      if (retryOf(error) !== 'never' || step.signal.aborted) throw error;
+      this.options.onError?.(error, target);
+      const failure = this.options.failure(step, 'HARNESS_BUG', describeError(error));
+      const appended = await this.appendFacts(target, step.epoch, 'end refused', [failure], true, step.signal);
+      return appended ? { outcome: 'failed', code: 'HARNESS_BUG' } : { outcome: 'stale' };
     }
   }
 
@@ -180,7 +252,8 @@ export class StepWorker {
       history,
       signal,
       record: async (key, events) => {
-        if (!(await this.appendFacts(target, epoch, key, events, false, signal))) throw new StepStopped('lost');
+        if (!(await this.appendFacts(target, epoch, `fact ${key}`, events, false, signal)))
+          throw new StepStopped('lost');
       },
       live: (message) => void publishLive(this.options.bus, target.taskId, { step: target.step, ...message }),
     };
@@ -213,11 +286,14 @@ export class StepWorker {
       signal.reason instanceof StepStopped ? signal.reason.why : error instanceof StepStopped ? error.why : undefined;
     if (why === undefined) this.options.onError?.(error, target);
     if (why === 'lost' || why === 'cancelled') return { outcome: 'stopped' };
-    // Handed back, so that another worker need not wait for the lease to expire. If this fails, the expiry does it.
-    await this.options.ledger
-      .release({ ...target, holder: this.options.holder, epoch })
-      .catch((cause: unknown) => this.options.onError?.(cause, target));
+    await this.handBack(target, epoch);
     return { outcome: 'stopped' };
+  }
+
+  /** Hands a lease back, so that another worker need not wait for it to expire. If this fails, the expiry does it. */
+  private async handBack(target: { taskId: string; step: StepId }, epoch: number): Promise<void> {
+    const { ledger, holder } = this.options;
+    await ledger.release({ ...target, holder, epoch }).catch((cause: unknown) => this.options.onError?.(cause, target));
   }
 
   /** Appends under the lease. False when the lease is not ours any more: the result is stale and changes nothing. */

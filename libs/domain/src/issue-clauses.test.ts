@@ -52,6 +52,6 @@ describe('clauses of an issue', () => {
   ])('come in linear time', (body) => {
     const from = performance.now();
     splitClauses({ title: 'T', body });
-    expect(performance.now() - from).toBeLessThan(1_000);
+    expect(performance.now() - from).toBeLessThan(2_500);
   });
 });

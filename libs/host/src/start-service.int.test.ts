@@ -58,6 +58,12 @@ describe('a service', () => {
     expect(service.stderr).toBe('');
   });
 
+  it('says ready at any log level, and then nothing below it', async () => {
+    const service = start({ PLUMB_LOG_LEVEL: 'fatal' });
+    await service.ready();
+    expect(service.lines).toHaveLength(1);
+  });
+
   it('writes no secret of its configuration', async () => {
     const service = start();
     await service.ready();
@@ -106,6 +112,17 @@ describe('leaving', () => {
       expect(said.filter((msg) => order.includes(msg))).toEqual(order);
     },
   );
+
+  it('lets a request in flight finish, then closes NATS before the hooks run', async () => {
+    const service = start();
+    const url = await service.ready();
+    const slow = fetch(`${url}/slow`);
+    await service.line('slow request');
+    service.signal('SIGTERM');
+    expect(await (await slow).text()).toBe('done');
+    expect(await service.exit).toBe(0);
+    expect((await service.line('hooks ran'))['natsClosed']).toBe(true);
+  });
 
   it('at once on the second signal', async () => {
     const service = start();
@@ -164,6 +181,7 @@ describe('a start that cannot succeed', () => {
     expect(service.lines.map(({ msg }) => msg)).not.toContain('ready');
     expect(service.lines.find(({ level }) => level === 'fatal')?.['err']).toBeDefined();
     expect(service.stderr.trim().split('\n')).toHaveLength(1);
+    expect(service.stderr).not.toContain(token);
   });
 });
 

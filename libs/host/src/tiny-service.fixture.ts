@@ -49,14 +49,15 @@ class Jobs implements OnApplicationBootstrap, OnApplicationShutdown {
   }
 
   async onApplicationBootstrap(): Promise<void> {
-    if (this.config.TINY_FAIL === 'bootstrap') throw new Error('bootstrap went wrong');
+    if (this.config.TINY_FAIL === 'bootstrap')
+      throw new Error(`bootstrap went\nwrong with ${this.config.PLUMB_TINY_TOKEN}`);
     await new Promise((done) => setTimeout(done, this.config.TINY_BOOT_MS));
     this.log.info({ apiToken: this.config.PLUMB_TINY_TOKEN }, `bootstrapped with ${this.config.PLUMB_TINY_TOKEN}`);
     if (this.config.TINY_FAIL === 'uncaught') setTimeout(() => Promise.reject(new Error('nobody caught this')), 20);
   }
 
   onApplicationShutdown(): void {
-    this.log.info('hooks ran');
+    this.log.info({ natsClosed: this.bus.nc.isClosed() }, 'hooks ran');
   }
 
   async run(id: string): Promise<{ id: string }> {
@@ -91,6 +92,14 @@ class TinyController {
   @Get('jobs/:id')
   run(@Param('id') id: string): Promise<{ id: string }> {
     return this.jobs.run(id);
+  }
+
+  /** Work that nobody drains: only its request holds it. */
+  @Get('slow')
+  async slow(): Promise<string> {
+    this.log.info('slow request');
+    await new Promise((done) => setTimeout(done, 500));
+    return 'done';
   }
 
   @Get('finish/:id')

@@ -67,11 +67,21 @@ export async function askModel(request: {
   signal.throwIfAborted();
   if (completion.outcome === 'failed')
     throw new StepFault(faultOf(completion.code), completion.message.slice(0, 1_900));
+  if (sizeOf(completion) > answerCharsMax)
+    throw new StepFault(
+      'DEGENERATE_OUTPUT',
+      `the answer has ${sizeOf(completion)} characters, far beyond the output limit`,
+    );
   metrics.plumb_model_first_token_seconds.observe(completion.timings.ttftMs / 1_000);
   metrics.plumb_model_tokens_total.inc(completion.usage?.promptTokens ?? 0, { kind: 'prompt' });
   metrics.plumb_model_tokens_total.inc(completion.usage?.completionTokens ?? 0, { kind: 'completion' });
   return { completion, tries: attempts };
 }
+
+/** An answer is held, stored and parsed whole; a server that ignores the output limit must not decide how much that is. */
+const answerCharsMax = 4 << 20;
+const sizeOf = ({ content, reasoning, toolCalls }: CompletedCompletion): number =>
+  toolCalls.reduce((sum, call) => sum + call.arguments.length, content.length + reasoning.length);
 
 /** The client's codes are codes of the taxonomy, but for the one that it never ends with. */
 const faultOf = (code: Exclude<Attempt['completion'], CompletedCompletion>['code']): FaultCode =>

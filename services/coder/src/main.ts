@@ -1,5 +1,5 @@
 import { startService } from '@plumbline/host';
-import { coderConfigSchema } from './config.js';
-import { CoderModule } from './module.js';
+import { coderConfig } from './config.js';
+import { CoderModule } from './coder.module.js';
 
-await startService({ name: 'coder', config: coderConfigSchema, module: () => CoderModule });
+await startService({ name: 'coder', config: coderConfig, module: () => CoderModule });

@@ -1,4 +1,4 @@
-import type { MetricHandles } from '@plumbline/host';
+import type { MetricDefinition, MetricHandles } from '@plumbline/host';
 
 /** What the coder measures. */
 export const coderMetrics = [
@@ -41,5 +41,5 @@ export const coderMetrics = [
     labels: ['kind', 'outcome'],
     buckets: [1, 5, 15, 60, 300, 900, 3600, 7200],
   },
-] as const;
+] as const satisfies readonly MetricDefinition[];
 export type CoderMetrics = MetricHandles<typeof coderMetrics>;

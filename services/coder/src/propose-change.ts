@@ -102,12 +102,12 @@ async function takeTurn(run: Run, messages: readonly ChatMessage[], progress: Pr
 function benchOf({ step, assignment, workTree, sandbox, toolchain, fastGate }: Run) {
   const { signal } = step;
   const { policy, snapshot } = assignment;
-  const { base, tree: baseTree } = snapshot;
+  const { base } = snapshot;
   return {
     tools,
     workTree,
     context: { treeDir: workTree.treeDir, sandbox, toolchain, signal },
-    handIn: (summary: string) => handIn({ workTree, base, baseTree, summary, policy, fastGate, signal }),
+    handIn: (summary: string) => handIn({ workTree, base, summary, policy, fastGate, signal }),
   };
 }
 

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -55,7 +55,7 @@ export class StepStage {
     readonly origin: string,
   ) {}
 
-  /** Opens a stage whose origin holds `files` (mode 755 for `*.sh`), with the task submitted and its snapshot taken. */
+  /** Opens a stage whose origin holds `files` (symbolic links where the name ends in `.link`), with the task submitted and its snapshot taken. */
   static async open(
     files: Record<string, string>,
     issue: { title: string; body: string },
@@ -67,8 +67,8 @@ export class StepStage {
     stage.git('init', '-q', '-b', 'main');
     for (const [path, text] of Object.entries(files)) {
       mkdirSync(dirname(join(stage.origin, path)), { recursive: true });
-      writeFileSync(join(stage.origin, path), text);
-      if (path.endsWith('.sh')) chmodSync(join(stage.origin, path), 0o755);
+      if (path.endsWith('.link')) symlinkSync(text, join(stage.origin, path));
+      else writeFileSync(join(stage.origin, path), text);
     }
     stage.git('add', '-A');
     stage.git('commit', '-q', '-m', 'base');

@@ -33,7 +33,7 @@ export class Gate implements OnApplicationBootstrap {
 
   async onApplicationBootstrap(): Promise<void> {
     const { config, bus, log } = this;
-    const sandbox = await openSandbox();
+    const sandbox = await openSandbox(config.bwrapPath === undefined ? {} : { bwrapPath: config.bwrapPath });
     log.info({ isolation: sandbox.isolation }, 'the sandbox works');
     const metrics = this.measures.register(gateMetrics);
     const handle = gatingHandler({

@@ -4,6 +4,7 @@ import { LOG, METRICS, type Log, type Metrics } from '@plumbline/host';
 import { DataSource } from 'typeorm';
 import type { LedgerConfig } from './config.js';
 import { ArtifactsController } from './http/artifacts.controller.js';
+import { HeadWatch } from './http/head-watch.js';
 import { LogController } from './http/log.controller.js';
 import { TasksController } from './http/tasks.controller.js';
 import { TokenGuard } from './http/token.guard.js';
@@ -50,6 +51,7 @@ export class LedgerModule {
               poolSize: 4,
             }),
         },
+        { provide: HeadWatch, inject: [EVENT_LOG], useFactory: (log: EventLog) => new HeadWatch(log) },
         LedgerService,
         {
           // The log tells the sequencer of news; the sequencer lives in the service that is built on the log.

@@ -23,6 +23,7 @@ export class LedgerService implements OnApplicationBootstrap {
   private readonly sweeper: Sweeper;
   private readonly doors: Doors;
   private gauges: NodeJS.Timeout | undefined;
+  private measuring: Promise<void> | undefined;
 
   constructor(
     @Inject(BUS) private readonly bus: Bus,
@@ -80,18 +81,22 @@ export class LedgerService implements OnApplicationBootstrap {
       const { pos } = await this.log.head();
       return { ok: true, detail: `the log is at position ${pos}` };
     });
-    for (const { projector } of this.projectors) await projector.start();
     this.sequencer.start();
     this.relay.start();
     this.sweeper.start();
     await this.doors.open();
-    this.gauges = setInterval(() => void this.measure(), 1_000);
+    // Last, for they may have a whole log to read first; nothing that is recorded has to wait for a read model.
+    for (const { projector } of this.projectors) await projector.start();
+    this.gauges = setInterval(() => {
+      this.measuring ??= this.measure().finally(() => (this.measuring = undefined));
+    }, 1_000);
     this.drains.register('ledger', () => this.drain());
   }
 
   private async drain(): Promise<void> {
     await this.doors.close();
     clearInterval(this.gauges);
+    await this.measuring;
     await Promise.all([this.sweeper.stop(), this.relay.stop()]);
     await this.log.close();
     await this.sequencer.stop();

@@ -18,11 +18,10 @@ export interface FactSenderOptions {
 export class FactSender {
   readonly #stop = new AbortController();
   readonly #waiting = new Set<() => void>();
-  readonly #running: Promise<void>;
   #wake = Promise.withResolvers<void>();
 
   constructor(private readonly options: FactSenderOptions) {
-    this.#running = this.#run();
+    void this.#run();
   }
 
   /** To be called after a fact was added. */
@@ -41,11 +40,10 @@ export class FactSender {
     this.#waiting.delete(resolve);
   }
 
-  /** Ends; a fact on its way stays in the spool. */
-  async stop(): Promise<void> {
+  /** Ends at once. A fact on its way stays in the spool: whether its answer still comes is not waited for. */
+  stop(): void {
     this.#stop.abort();
     this.#wake.resolve();
-    await this.#running;
   }
 
   async #run(): Promise<void> {

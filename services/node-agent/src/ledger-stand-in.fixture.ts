@@ -24,6 +24,8 @@ export class LedgerStandIn {
   /** Command ids of every request that came, repetitions included. */
   readonly seen: string[] = [];
   before: (request: AppendRequest) => 'take' | 'take-silently' | 'refuse' = () => 'take';
+  /** How long the door takes to answer. */
+  delayMs = 0;
   #serving: Serving | undefined;
 
   private constructor(private readonly bus: Bus) {}
@@ -39,6 +41,7 @@ export class LedgerStandIn {
     this.#serving = await serve(this.bus, 'plumb.ledger.append.*', options, async (body, { subject }) => {
       const request = appendRequestSchema.parse(body);
       this.seen.push(request.commandId);
+      if (this.delayMs > 0) await new Promise((done) => setTimeout(done, this.delayMs));
       const verdict = this.before(request);
       if (verdict === 'refuse') return refuse('bad-request', 'not to be taken', 'never');
       const reply = this.#append(request, subject.split('.').at(-1) ?? '');

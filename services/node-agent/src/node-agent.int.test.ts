@@ -248,7 +248,19 @@ describe('the node-agent', () => {
     expect(readFileSync(spoolPath(), 'utf8')).toContain('node.registered');
   });
 
+  it('leaves with 0 within a few seconds when the ledger takes requests and never answers', async () => {
+    ledger.before = () => 'take-silently';
+    const agent = start();
+    await agent.ready();
+    const askedAt = performance.now();
+    agent.signal('SIGTERM');
+    expect(await agent.exit).toBe(0);
+    expect(performance.now() - askedAt).toBeLessThan(6_000);
+    expect(readFileSync(spoolPath(), 'utf8')).toContain('node.registered');
+  });
+
   it('sends what waits before it leaves, when the ledger is there', async () => {
+    ledger.delayMs = 500;
     const agent = start({ PLUMB_NODE_PROBE_INTERVAL_MS: '600000' });
     await agent.ready();
     agent.signal('SIGTERM');

@@ -147,7 +147,7 @@ export class NodeAgent implements OnApplicationBootstrap {
     this.#leave.abort();
     await this.#watching;
     await this.#sender?.idle(AbortSignal.any([deadline, AbortSignal.timeout(SEND_BEFORE_LEAVING_MS)]));
-    await this.#sender?.stop();
+    this.#sender?.stop();
     const left = this.#spool?.pending ?? 0;
     if (left > 0) this.log.warn({ facts: left }, 'facts wait on disk for the next start');
     await this.#spool?.close();

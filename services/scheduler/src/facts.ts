@@ -52,6 +52,8 @@ export class Facts {
     }
     if (!telling.has(type) && !waitingFacts.has(type)) return { outcome: 'ack' };
     if (!taskIdSchema.safeParse(id).success) return { outcome: 'dead', reason: `no task id in ${message.subject}` };
+    // What a step held may have been granted by another replica: it can only be released by who knows of it.
+    await this.fleet.refreshGrants();
     const handled = await this.manager.handle(id, { kind: 'observe' });
     // Contention means that somebody else looked at the task at the same time; looking again later costs nothing.
     return handled.outcome === 'contended' ? { outcome: 'nak', delayMs: 500 } : { outcome: 'ack' };

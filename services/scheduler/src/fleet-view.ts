@@ -29,6 +29,11 @@ export class FleetView {
     return this.fleet;
   }
 
+  /** Reads the new grants and releases. */
+  async refreshGrants(): Promise<void> {
+    await this.readStream(fleetStream);
+  }
+
   /** Reads one node's new events. */
   async refreshNode(node: string): Promise<void> {
     await this.readStream(nodeStream(node));

@@ -1,4 +1,4 @@
-import { parseCloudEvent, type LedgerClient } from '@plumbline/bus';
+import { commandId, parseCloudEvent, retryOf } from '@plumbline/bus';
 import {
   intakeKinds,
   parseIntake,
@@ -25,6 +25,7 @@ export type IntakeResult =
 export type IntakeRead =
   { outcome: 'read'; kind: IntakeKind; data: unknown; origin: Origin } | (IntakeResult & { outcome: 'refused' });
 
+type Command = Extract<TaskInput, { kind: 'cancel' | 'rule' | 'retry' }>;
 type Headers = Parameters<typeof parseCloudEvent>[0];
 
 const refused = (
@@ -41,10 +42,7 @@ const refused = (
  * what is repeated is answered as it was the first time.
  */
 export class Intake {
-  constructor(
-    private readonly manager: TaskManager,
-    private readonly ledger: LedgerClient,
-  ) {}
+  constructor(private readonly manager: TaskManager) {}
 
   /** Reads a CloudEvent from the intake stream. The kind is the last token of its subject and must agree with its type. */
   read(kind: string, headers: Headers, bytes: Uint8Array): IntakeRead {
@@ -70,16 +68,27 @@ export class Intake {
     return { ...refused('INVALID', `type: got ${problem.value}, expected ${expected}`, [problem]), origin };
   }
 
-  /** Data of one kind, already read from JSON. */
-  async data(kind: IntakeKind, data: unknown, origin: Origin): Promise<IntakeResult> {
+  /**
+   * Data of one kind, already read from JSON. With a signal, a ledger that does not answer in time is a refusal that says so; whether the
+   * input was recorded is unknown then. Without one the failure is thrown, for the message to be handled again.
+   */
+  async data(kind: IntakeKind, data: unknown, origin: Origin, signal?: AbortSignal): Promise<IntakeResult> {
     const parsed = parseIntake(kind, data);
     if (!parsed.ok) return { outcome: 'refused', refusal: parsed.refusal, origin };
-    if (kind === 'submit') return this.submit(parsed.value as Submission, origin);
-    const { taskId, ...input } = parsed.value as { taskId: string; by: string; why: string; decision: 'go' | 'no-go' };
-    return this.command(taskId, { kind, ...input } as TaskInput & { kind: 'cancel' | 'rule' | 'retry' });
+    try {
+      if (kind === 'submit') return await this.submit(parsed.value as Submission, origin, signal);
+      const { taskId, ...input } = parsed.value as { taskId: string } & Omit<Command, 'kind'>;
+      return await this.command(taskId, { kind, ...input } as Command, origin, signal);
+    } catch (error) {
+      if (signal === undefined || !(signal.aborted || retryOf(error) === 'later')) throw error;
+      return refused(
+        'UNAVAILABLE',
+        'the ledger did not answer in time; it may have been recorded: repeat it (a submission under the same idempotencyKey)',
+      );
+    }
   }
 
-  private async submit(submission: Submission, origin: Origin): Promise<IntakeResult> {
+  private async submit(submission: Submission, origin: Origin, signal?: AbortSignal): Promise<IntakeResult> {
     const taskId = taskIdOf(origin, submission);
     const digest = contentDigest(submission);
     const { repository, issue, priority, publish } = submission;
@@ -94,7 +103,7 @@ export class Intake {
       priority,
       publish,
     };
-    const handled = await this.manager.handle(taskId, { kind: 'submit', submitted });
+    const handled = await this.manager.handle(taskId, { kind: 'submit', submitted }, patience(signal));
     if (handled.outcome !== 'accepted')
       return refused('UNAVAILABLE', 'the task could not be recorded now; submit it again');
     if (handled.state.submission?.contentDigest !== digest) {
@@ -112,38 +121,21 @@ export class Intake {
     return { outcome: 'accepted', taskId, duplicate: handled.events.length === 0 };
   }
 
-  private async command(
-    taskId: string,
-    input: TaskInput & { kind: 'cancel' | 'rule' | 'retry' },
-  ): Promise<IntakeResult> {
-    const handled = await this.manager.handle(taskId, input);
+  /** What people decide about a task. A message that comes again after it took effect is answered as the first time, and does nothing. */
+  private async command(taskId: string, input: Command, origin: Origin, signal?: AbortSignal): Promise<IntakeResult> {
+    const command = commandId('intake', origin.source, origin.id);
+    const handled = await this.manager.handle(taskId, input, { commandId: command, ...patience(signal) });
     if (handled.outcome === 'accepted') return { outcome: 'accepted', taskId, duplicate: handled.events.length === 0 };
     if (handled.outcome !== 'refused')
       return refused('UNAVAILABLE', 'other decisions on this task kept coming first; try again');
-    // The same command delivered again after it took effect finds the task elsewhere: that is no refusal.
-    if (takenEffect(input, handled.history.events)) return { outcome: 'accepted', taskId, duplicate: true };
-    return refused(handled.code, handled.message);
-  }
-
-  /** Whether a task of this id exists. */
-  async exists(taskId: string): Promise<boolean> {
-    return (await this.ledger.readTask(taskId)).state.phase !== 'none';
+    if (handled.code !== 'UNKNOWN_TASK' && (await this.manager.wasTaken(taskId, command, signal)))
+      return { outcome: 'accepted', taskId, duplicate: true };
+    return { ...refused(handled.code, handled.message), origin };
   }
 }
 
-function takenEffect(
-  input: TaskInput & { kind: 'cancel' | 'rule' | 'retry' },
-  events: readonly { type: string; data: unknown }[],
-): boolean {
-  const types = { cancel: 'task.cancelled', rule: 'task.ruled', retry: 'task.retried' } as const;
-  return events.some((event) => {
-    if (event.type !== types[input.kind]) return false;
-    const data = event.data as { by: string; why: string; decision?: string };
-    return (
-      data.by === input.by && data.why === input.why && (input.kind !== 'rule' || data.decision === input.decision)
-    );
-  });
-}
+const patience = (signal: AbortSignal | undefined): { signal?: AbortSignal } =>
+  signal === undefined ? {} : { signal };
 
 const isIntakeKind = (kind: string): kind is IntakeKind => Object.hasOwn(intakeKinds, kind);
 

@@ -1,31 +1,41 @@
-import { liveSteps } from '@plumbline/domain';
-import type { LedgerClient } from '@plumbline/bus';
+import { BusError, type LedgerClient } from '@plumbline/bus';
+import { liveSteps, type TaskInput } from '@plumbline/domain';
 import type { FleetView } from './fleet-view.js';
 import type { Seating } from './seating.js';
-import type { TaskManager } from './task-manager.js';
+import type { Handled, TaskManager } from './task-manager.js';
 
 export interface ReconcilerOptions {
-  /** How long a step may wait for a worker without a live lease before it is requested again. */
+  /** How long a step may wait for a worker without a live lease before it is requested again, the first time. */
   idleAfterMs: number;
   intervalMs: number;
   onError: (error: unknown) => void;
-  onRound: (report: { tasks: number; redispatched: number; grantsFreed: number }) => void;
+  onRound: (report: { tasks: number; looked: number; redispatched: number; grantsFreed: number }) => void;
 }
+
+/** A task at a version at which nothing follows from its history, and the grants its steps hold. */
+interface Settled {
+  version: number;
+  grants: readonly string[];
+}
+
+const lanes = 8;
 
 /**
  * Makes every message losable: now and then it looks at what is open and lets the process manager go on from there. Requests of steps that
- * nobody took are repeated, at growing intervals, because busy workers are the usual reason; grants whose step is over are released.
+ * nobody took are repeated, at growing intervals, because busy workers are the usual reason; grants whose step is over are released. What
+ * follows from a history depends on nothing else, so a task is only looked at again when it has moved: thousands that wait cost a list.
  */
 export class Reconciler {
   private timer: NodeJS.Timeout | undefined;
   private running: Promise<void> | undefined;
-  private readonly nextDispatchAt = new Map<string, { at: number; intervalMs: number }>();
+  private readonly settled = new Map<string, Settled>();
+  private readonly stopping = new AbortController();
 
   constructor(
-    private readonly ledger: LedgerClient,
-    private readonly manager: TaskManager,
-    private readonly fleet: FleetView,
-    private readonly seating: Seating,
+    private readonly ledger: Pick<LedgerClient, 'openTasks' | 'idleSteps'>,
+    private readonly manager: Pick<TaskManager, 'handle'>,
+    private readonly fleet: Pick<FleetView, 'state' | 'refresh'>,
+    private readonly seating: Pick<Seating, 'wish' | 'retain'>,
     private readonly options: ReconcilerOptions,
   ) {}
 
@@ -36,55 +46,79 @@ export class Reconciler {
 
   async stop(): Promise<void> {
     clearInterval(this.timer);
+    this.stopping.abort(new BusError('closed', 'the scheduler is leaving', { retry: 'later', mend: 'nothing' }));
     await this.running;
   }
 
   /** One look at everything that is open. A round that is running is shared. */
   round(): Promise<void> {
     this.running ??= this.look()
-      .catch((error: unknown) => this.options.onError(error))
+      .catch((error: unknown) => {
+        if (!this.stopping.signal.aborted) this.options.onError(error);
+      })
       .finally(() => (this.running = undefined));
     return this.running;
   }
 
   private async look(): Promise<void> {
+    const { signal } = this.stopping;
     await this.fleet.refresh();
-    const open = await this.ledger.openTasks();
-    const live = new Set<string>();
-    for (const taskId of open) {
-      const handled = await this.manager.handle(taskId, { kind: 'observe' });
-      if (handled.outcome !== 'accepted') continue;
-      for (const step of liveSteps(handled.state)) if (step.model !== undefined) live.add(step.model.grantId);
-    }
+    const listedAt = performance.now();
+    const open = await this.ledger.openTasks(signal);
+    const ids = new Set(open.map(({ taskId }) => taskId));
+    for (const taskId of this.settled.keys()) if (!ids.has(taskId)) this.settled.delete(taskId);
+    const moved = open.filter(({ taskId, version }) => this.settled.get(taskId)?.version !== version);
+    await this.each(moved, ({ taskId }) => this.observe(taskId));
     const redispatched = await this.redispatch();
-    const grantsFreed = await this.freeGrants(live);
-    this.options.onRound({ tasks: open.length, redispatched, grantsFreed });
+    const grantsFreed = await this.freeGrants();
+    this.seating.retain(ids, listedAt);
+    this.options.onRound({ tasks: open.length, looked: moved.length, redispatched, grantsFreed });
     this.seating.wish();
   }
 
+  private async observe(taskId: string): Promise<void> {
+    const handled = await this.handle(taskId, { kind: 'observe' });
+    if (handled.outcome !== 'accepted' || handled.events.length > 0) return;
+    const { state } = handled;
+    const grants = liveSteps(state).flatMap((step) => (step.model === undefined ? [] : [step.model.grantId]));
+    if (state.phase !== 'closed') this.settled.set(taskId, { version: state.version, grants });
+  }
+
   private async redispatch(): Promise<number> {
-    const idle = await this.ledger.idleSteps(this.options.idleAfterMs);
-    const now = performance.now();
     const byTask = new Map<string, string[]>();
-    const keys = new Set(idle.map(({ taskId, step }) => `${taskId} ${step}`));
-    for (const key of this.nextDispatchAt.keys()) if (!keys.has(key)) this.nextDispatchAt.delete(key);
-    for (const { taskId, step } of idle) {
-      const key = `${taskId} ${step}`;
-      const planned = this.nextDispatchAt.get(key);
-      if (planned !== undefined && planned.at > now) continue;
-      const intervalMs = Math.min((planned?.intervalMs ?? this.options.idleAfterMs) * 2, 600_000);
-      this.nextDispatchAt.set(key, { at: now + intervalMs, intervalMs });
-      byTask.set(taskId, [...(byTask.get(taskId) ?? []), step]);
-    }
-    for (const [taskId, idleSteps] of byTask) await this.manager.handle(taskId, { kind: 'reconcile', idleSteps });
-    return [...byTask.values()].reduce((sum, steps) => sum + steps.length, 0);
+    const idle = await this.ledger.idleSteps(this.options.idleAfterMs, this.stopping.signal);
+    for (const { taskId, step } of idle) byTask.set(taskId, [...(byTask.get(taskId) ?? []), step]);
+    await this.each([...byTask], ([taskId, idleSteps]) => this.handle(taskId, { kind: 'reconcile', idleSteps }));
+    return idle.length;
   }
 
   /** Grants of tasks that ended or moved on while nobody was there to release them. */
-  private async freeGrants(live: ReadonlySet<string>): Promise<number> {
-    const stale = Object.values(this.fleet.state.grants).filter((grant) => !live.has(grant.grantId));
-    const tasks = [...new Set(stale.map((grant) => grant.taskId))];
-    for (const taskId of tasks) await this.manager.handle(taskId, { kind: 'observe' });
+  private async freeGrants(): Promise<number> {
+    const stale = Object.values(this.fleet.state.grants).filter(
+      ({ taskId, grantId }) => this.settled.get(taskId)?.grants.includes(grantId) !== true,
+    );
+    await this.each([...new Set(stale.map((grant) => grant.taskId))], (taskId) => this.observe(taskId));
     return stale.length;
+  }
+
+  private handle(taskId: string, input: TaskInput): Promise<Handled> {
+    return this.manager.handle(taskId, input, { signal: this.stopping.signal });
+  }
+
+  /** Several at a time. One task that cannot be handled costs the others nothing; a ledger that is away ends the round. */
+  private async each<T>(items: readonly T[], work: (item: T) => Promise<unknown>): Promise<void> {
+    const rest = items.values();
+    const lane = async (): Promise<void> => {
+      for (const item of rest) {
+        this.stopping.signal.throwIfAborted();
+        try {
+          await work(item);
+        } catch (error) {
+          if (error instanceof BusError) throw error;
+          this.options.onError(error);
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: lanes }, lane));
   }
 }

@@ -3,6 +3,7 @@ import { headers as natsHeaders } from '@nats-io/transport-node';
 import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { SpanKind, trace, type Context } from '@opentelemetry/api';
 import {
+  BusError,
   consumeService,
   contextFromTraceparent,
   LedgerClient,
@@ -38,7 +39,12 @@ import { schedulerMetrics, type SchedulerMetrics } from './metrics.js';
 import { Reconciler } from './reconciler.js';
 import { Seating } from './seating.js';
 import { TaskManager } from './task-manager.js';
+import { WaitingNotes } from './waiting-notes.js';
 
+const drainMs = 10_000;
+/** Whoever asks wants an answer while they wait for it. */
+const requestPatienceMs = 8_000;
+const intakePrefix = 'plumb.intake.task.';
 const requestKinds: readonly IntakeKind[] = ['submit', 'cancel', 'rule', 'retry'];
 
 /** Wires the scheduler: intake and facts come in, decisions go to the log, waiting steps get their models, the reconciler looks after all. */
@@ -54,6 +60,8 @@ export class SchedulerService implements OnApplicationBootstrap {
   private consumption: Consumption | undefined;
   private serving: Serving[] = [];
   private gauges: NodeJS.Timeout | undefined;
+  /** Aborted once everything in flight had its time: from then on nobody waits for a ledger that does not answer. */
+  private readonly leaving = new AbortController();
 
   constructor(
     @Inject(BUS) private readonly bus: Bus,
@@ -64,21 +72,19 @@ export class SchedulerService implements OnApplicationBootstrap {
     @Inject(SERVICE_CONFIG) private readonly config: SchedulerConfig,
   ) {
     this.measures = metrics.register(schedulerMetrics);
-    const ledger = new LedgerClient(bus, 'scheduler');
+    const ledger = new LedgerClient(bus, 'scheduler', this.leaving.signal);
     const onError = (what: string) => (err: unknown) => this.log.error({ err }, `${what} failed; it goes on`);
     this.fleet = new FleetView(ledger);
     this.manager = new TaskManager(ledger, this.fleet, {
       onState: (taskId, state) => this.seating.update(taskId, state),
       onEvents: (taskId, events) => this.count(taskId, events),
     });
+    const notes = new WaitingNotes(() => this.manager, onError('a note of why a step waits'));
     this.seating = new Seating(this.fleet, () => this.manager, {
-      onWaits: (step, reasons) => {
-        this.log.debug({ taskId: step.taskId, step: step.step, reasons }, 'a step waits for a model');
-        return Promise.resolve();
-      },
+      onWaits: (step, reasons) => notes.note(step, reasons),
       onError: onError('seating'),
     });
-    this.intake = new Intake(this.manager, ledger);
+    this.intake = new Intake(this.manager);
     this.facts = new Facts(this.manager, this.fleet, this.seating);
     this.reconciler = new Reconciler(ledger, this.manager, this.fleet, this.seating, {
       idleAfterMs: config.stepIdleAfterMs,
@@ -115,10 +121,13 @@ export class SchedulerService implements OnApplicationBootstrap {
 
   private async drain(): Promise<void> {
     clearInterval(this.gauges);
-    await Promise.all(this.serving.map((serving) => serving.stop()));
-    await this.consumption?.stop();
-    await this.reconciler.stop();
-    await this.seating.settled();
+    await Promise.all([
+      ...this.serving.map((serving) => serving.stop(drainMs)),
+      this.consumption?.stop({ deadlineMs: drainMs }),
+      this.reconciler.stop(),
+    ]);
+    this.leaving.abort(new BusError('closed', 'the scheduler is leaving', { retry: 'later', mend: 'nothing' }));
+    await this.seating.stop();
   }
 
   /** A fact on the log. Its trace goes on where there is one; timers and expiries have none and are found again by the task's history. */
@@ -136,14 +145,13 @@ export class SchedulerService implements OnApplicationBootstrap {
   }
 
   private async takeIntake(message: BusMessage): Promise<Outcome> {
-    const kind = message.subject.split('.').at(-1) ?? '';
+    const kind = message.subject.slice(intakePrefix.length);
     const read = this.intake.read(kind, message.headers, message.data);
     const sent = read.outcome === 'read' ? read.origin.traceparent : undefined;
     const parent = sent === undefined ? message.trace : contextFromTraceparent(sent);
     const result = await this.inSpan(kind, parent, () =>
       read.outcome === 'read' ? this.intake.data(read.kind, read.data, read.origin) : Promise.resolve(read),
     );
-    this.note(kind, result);
     // What could not be recorded now stays in the stream; what was refused is answered where the sender can see it.
     if (result.outcome === 'refused' && result.refusal.code === 'UNAVAILABLE')
       return { outcome: 'nak', delayMs: 1_000 };
@@ -186,9 +194,13 @@ export class SchedulerService implements OnApplicationBootstrap {
     };
     const handler = async (body: unknown, context: { trace: Context }): Promise<Reply> => {
       const result = await this.inSpan(kind, context.trace, () =>
-        this.intake.data(kind, body, { source: 'plumb.request', id: randomUUID() }),
+        this.intake.data(
+          kind,
+          body,
+          { source: 'plumb.request', id: randomUUID() },
+          AbortSignal.timeout(requestPatienceMs),
+        ),
       );
-      this.note(kind, result);
       if (result.outcome === 'accepted')
         return { ok: true, value: { taskId: result.taskId, duplicate: result.duplicate } };
       const { code, message, problems } = result.refusal;
@@ -201,6 +213,8 @@ export class SchedulerService implements OnApplicationBootstrap {
   private inSpan(kind: string, parent: Context, work: () => Promise<IntakeResult>): Promise<IntakeResult> {
     return withSpan(`intake ${kind.slice(0, 40)}`, SpanKind.CONSUMER, parent, {}, async (span) => {
       const result = await work();
+      // Inside the span, so that the line can be found by the trace that begins with it.
+      this.note(kind, result);
       if (result.outcome === 'accepted') span.setAttribute('plumb.task.id', result.taskId);
       return result;
     });

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { context as contextApi } from '@opentelemetry/api';
-import { commandId, traceparentOf, type LedgerClient, type TaskHistory } from '@plumbline/bus';
+import { context as contextApi, trace, type Context } from '@opentelemetry/api';
+import { commandId, contextFromTraceparent, traceparentOf, type LedgerClient, type TaskHistory } from '@plumbline/bus';
 import {
   decide,
   effectsOf,
@@ -30,7 +30,18 @@ export interface ManagerHooks {
   onEvents: (taskId: string, events: readonly PlumblineEvent[]) => void;
 }
 
+export interface HandleOptions {
+  grant?: EventData<'grant.reserved'>;
+  fleetVersion?: number;
+  /** Names the message this input came with: what was decided on it is recorded once, however often the message comes. */
+  commandId?: string;
+  /** Ends the patience with a ledger that does not answer; then the call throws the signal's reason. */
+  signal?: AbortSignal;
+}
+
 const roundsMax = 8;
+/** A version no stream ever has: an append that expects it is always refused. */
+const neverVersion = 2_147_483_647;
 
 /**
  * Runs the process manager on the log: reads a task's history, decides, and appends the events with their steps, timers and grants in one
@@ -43,30 +54,43 @@ export class TaskManager {
     private readonly hooks: ManagerHooks,
   ) {}
 
-  async handle(
-    taskId: string,
-    input: TaskInput,
-    options: { grant?: EventData<'grant.reserved'>; fleetVersion?: number } = {},
-  ): Promise<Handled> {
+  async handle(taskId: string, input: TaskInput, options: HandleOptions = {}): Promise<Handled> {
     for (let round = 0; round < roundsMax; round++) {
       // Taken before the history is read: a grant in this view was recorded with its step's request, so the history read next has both.
       const grants = Object.values(this.fleet.state.grants).filter((grant) => grant.taskId === taskId);
-      const history = await this.ledger.readTask(taskId);
+      const history = await this.ledger.readTask(taskId, options.signal);
       const decision = decide(history.state, input);
       if (decision.outcome === 'refused') return { ...decision, history };
       const state = decision.events.reduce<TaskState>(evolve, history.state);
-      const reply = await this.record(taskId, history, decision.events, grants, options);
+      const ofTask = traceOf(history);
+      const reply = await contextApi.with(ofTask, () => this.record(taskId, history, decision.events, grants, options));
       if (reply === 'nothing' || reply.outcome === 'appended') {
         this.hooks.onState(taskId, state);
         // A repeated command was counted when it was first appended.
-        if (reply !== 'nothing' && !reply.duplicate) this.hooks.onEvents(taskId, decision.events);
+        if (reply !== 'nothing' && !reply.duplicate)
+          contextApi.with(ofTask, () => this.hooks.onEvents(taskId, decision.events));
         return { outcome: 'accepted', events: decision.events, state };
       }
+      if (reply.outcome === 'command-reused' && options.commandId !== undefined)
+        return { outcome: 'accepted', events: [], state: history.state };
       if (reply.outcome !== 'wrong-expected-version')
         throw new Error(`the ledger answered ${reply.outcome} to a decision on ${taskId}`);
       if (reply.streamId === fleetStream) return { outcome: 'grants-moved' };
+      // Whoever came first has looked after the task; to repeat the same requests on top of that would only double them.
+      if (input.kind === 'reconcile') break;
     }
     return { outcome: 'contended' };
+  }
+
+  /** Whether what was decided on a message is recorded already, whatever happened to the task since. Records nothing. */
+  async wasTaken(taskId: string, command: string, signal?: AbortSignal): Promise<boolean> {
+    const events = [{ type: 'task.retried', data: { by: 'nobody', why: 'never recorded' } }];
+    const reply = await this.ledger.append(
+      { commandId: command, streams: [{ streamId: taskStream(taskId), expectedVersion: neverVersion, events }] },
+      signal,
+    );
+    // The log looks at the command before it looks at the version.
+    return reply.outcome === 'command-reused' || reply.outcome === 'appended';
   }
 
   private async record(
@@ -74,7 +98,7 @@ export class TaskManager {
     history: TaskHistory,
     events: PlumblineEvent[],
     known: readonly EventData<'grant.reserved'>[],
-    options: { grant?: EventData<'grant.reserved'>; fleetVersion?: number },
+    options: HandleOptions,
   ): Promise<AppendReply | 'nothing'> {
     const effects = effectsOf(history.state, events);
     const released = known
@@ -98,10 +122,9 @@ export class TaskManager {
       });
     }
     const content = createHash('sha256').update(JSON.stringify(streams)).digest('hex');
-    // Below what is being handled; a decision that nothing of the task's trace led to (a timer, a look around) goes on from its beginning.
-    const traceparent = traceparentOf(contextApi.active()) ?? history.traceparent;
-    return this.ledger.append({
-      commandId: commandId('decision', taskId, history.state.version, content),
+    const traceparent = traceparentOf(contextApi.active());
+    const request: AppendRequest = {
+      commandId: options.commandId ?? commandId('decision', taskId, history.state.version, content),
       streams,
       steps: {
         open: effects.openSteps.map((step) => ({ taskId, step })),
@@ -113,6 +136,18 @@ export class TaskManager {
         ...(effects.cancelAllTimers ? { cancelTask: taskId } : {}),
       },
       ...(traceparent === undefined ? {} : { traceparent }),
-    });
+    };
+    return this.ledger.append(request, options.signal);
   }
+}
+
+/**
+ * Below what is being handled, if that is of the task's own trace. What leads to a decision may also be a look around, a timer, or another
+ * task that made room: the decision then goes on from where the task began, and never in the other one's trace.
+ */
+function traceOf({ state, traceparent }: TaskHistory): Context {
+  const active = contextApi.active();
+  if (state.version === 0) return active;
+  const own = contextFromTraceparent(traceparent);
+  return trace.getSpanContext(active)?.traceId === trace.getSpanContext(own)?.traceId ? active : own;
 }

@@ -13,8 +13,8 @@ export async function list(session: Session, _args: string[], options: { state?:
   const rows = tasks.map(({ id, state, verdict, title, waitingFor }) => [
     palette.accent(id.slice(0, 10)),
     verdict === undefined || verdict === null ? palette.dim('…') : paintVerdict(palette, verdict),
-    plain(state) + (waitingFor === undefined || waitingFor === null ? '' : palette.dim(` (${plain(waitingFor)})`)),
-    plain(title),
+    plain(state),
+    plain(title) + (waitingFor === undefined || waitingFor === null ? '' : ` (waits for ${plain(waitingFor)})`),
   ]);
   for (const line of columns(rows, 0)) session.say(line);
   if (tasks.length === 0)

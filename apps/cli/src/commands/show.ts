@@ -1,6 +1,6 @@
 import { exitCodes } from '../failure.js';
 import type { TaskDocument } from '../ledger/documents.js';
-import { findTaskId, unknownTask } from '../ledger/find-task.js';
+import { findTask } from '../ledger/find-task.js';
 import type { Session } from '../session.js';
 import { openLedger } from '../system/connect.js';
 import type { Palette } from '../terminal/palette.js';
@@ -10,9 +10,7 @@ import { paintVerdict, reasonLines } from '../terminal/verdict.js';
 /** `plumb show`: a task with its attempts, verdict, escalations and timeline. */
 export async function show(session: Session, [task = '']: string[]): Promise<number> {
   const ledger = openLedger(session);
-  const id = await findTaskId(ledger, task);
-  const found = await ledger.task(id);
-  if (found === undefined) throw unknownTask(task);
+  const found = await findTask(ledger, task);
   session.document(found);
   for (const line of taskLines(found, session.palette)) session.say(line);
   return exitCodes.ok;
@@ -46,7 +44,7 @@ export function taskLines(document: TaskDocument, palette: Palette): string[] {
 
 function attemptLines(attempt: TaskDocument['attempts'][number], palette: Palette): string[] {
   const { n, model, node, change, ended, checks, reviews } = attempt;
-  const by = [model, node].filter((part) => part !== undefined).map((part) => plain(part));
+  const by = [model, node].flatMap((part) => (part === undefined || part === null ? [] : [plain(part)]));
   const head = change?.head === undefined ? '' : `  change ${plain(change.head).slice(0, 10)}`;
   const mark = (outcome: string): string =>
     outcome === 'pass'

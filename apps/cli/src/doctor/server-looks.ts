@@ -40,8 +40,8 @@ async function judged(version: string, what: string): Promise<Finding> {
     );
   }
   const able: Partial<Record<string, unknown>> = { ...capabilities({ version }) };
-  const lacks = Object.keys(able).filter((key) => able[key] === false && key !== 'ackSubjectV2');
-  return ok(lacks.length === 0 ? what : `${what}; works without its ${lacks.join(', ')}`);
+  const lacks = Object.entries(able).filter(([key, has]) => has === false && key !== 'ackSubjectV2');
+  return ok(lacks.length === 0 ? what : `${what}; it does, though 2.14 or newer is recommended`);
 }
 
 async function reachableBroker(url: string, env: NodeJS.ProcessEnv): Promise<Finding> {
@@ -62,9 +62,13 @@ async function reachableBroker(url: string, env: NodeJS.ProcessEnv): Promise<Fin
       );
     return await judged(version, `nats-server ${version} answers (NATS_URL: ${host})`);
   } catch (error) {
-    const { mend } = error as { mend?: string };
-    const instead = 'Correct NATS_URL, or unset it to use an embedded server.';
-    return broken(`${reason(error)}.`, mend === undefined || mend.includes('PLUMB_NATS_URL') ? instead : mend);
+    // Mends of other commands speak of the running system, or send people here.
+    const { mend = '' } = error as { mend?: string };
+    const own = /\bNATS_URL|PLUMB_NATS_PASSWORDS_FILE/.test(mend);
+    return broken(
+      `${reason(error)}.`,
+      own ? mend : 'Start it or correct NATS_URL, or unset it to use an embedded server.',
+    );
   }
 }
 

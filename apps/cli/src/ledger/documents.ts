@@ -23,8 +23,8 @@ export const taskDocument = z.looseObject({
   attempts: z.array(
     z.looseObject({
       n: z.int(),
-      model: z.string().optional(),
-      node: z.string().optional(),
+      model: z.string().nullish(),
+      node: z.string().nullish(),
       change: z.looseObject({ head: z.string().optional(), files: z.array(z.string()).optional() }).nullish(),
       ended: z.looseObject({ code: z.string(), detail: z.string().optional() }).nullish(),
       checks: z.array(z.looseObject({ check: z.string(), outcome: z.string(), summary: z.string().optional() })),
@@ -99,10 +99,11 @@ export const escalationsDocument = z.looseObject({
 });
 export type EscalationsDocument = z.infer<typeof escalationsDocument>;
 
-export const whyDocument = z.looseObject({
-  schema: z.literal('plumbline.why/1'),
-  subject: z.string(),
-  state: z.string(),
-  reasons: z.array(z.looseObject({ code: z.string(), message: z.string() })),
-});
+const becauseDocument = z.looseObject({ code: z.string(), message: z.string() });
+
+/** Why a task is where it is: the reasons alone, or the whole document. */
+export const whyDocument = z.union([
+  z.array(becauseDocument),
+  z.looseObject({ reasons: z.array(becauseDocument) }).transform(({ reasons }) => reasons),
+]);
 export type WhyDocument = z.infer<typeof whyDocument>;

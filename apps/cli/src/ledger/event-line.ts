@@ -24,6 +24,7 @@ const lines: { [T in EventType]: Say<T> } = {
   'task.snapshot-requested': () => quiet('snapshot of base wanted'),
   'snapshot.taken': (d) => `base is ${short(d.base)}, snapshot of ${d.pack.sizeBytes} bytes`,
   'snapshot.failed': failed,
+  'task.admission-refused': (d) => quiet(`no model yet: ${d.reasons[0]?.message ?? 'no reason given'}`),
   'task.capacity-awaited': (d) => quiet(`waits for a model in the seat ${d.seat}`),
   'task.coding-requested': (d) =>
     `attempt ${d.attempt}: ${d.model.name} codes${d.feedback.length > 0 ? ', told why the last one failed' : ''}`,

@@ -3,7 +3,7 @@ import type { EventData } from '@plumbline/domain';
 import { exitCodes, throwIfAborted } from '../failure.js';
 import type { EventDocument } from './documents.js';
 import { unknownTask } from './find-task.js';
-import type { LedgerApi } from './ledger-api.js';
+import { patiently, type LedgerApi } from './ledger-api.js';
 
 const WAIT_MS = 20_000;
 const PAGE = 500;
@@ -74,7 +74,10 @@ export async function followTask(
   const appearsUntil = performance.now() + (options.justSubmitted === true ? APPEARS_WITHIN_MS : 0);
   for (;;) {
     throwIfAborted(options.signal);
-    const page = await ledger.taskEvents(id, { after, waitMs: progress.resting ? 0 : WAIT_MS });
+    const query = { after, waitMs: progress.resting ? 0 : WAIT_MS };
+    // The first read says at once when there is no ledger; later ones wait for it to come back.
+    const read = () => ledger.taskEvents(id, query);
+    const page = await (after === 0 ? read() : patiently(read, options.signal));
     if (page === undefined) {
       if (performance.now() > appearsUntil) throw unknownTask(id);
       await sleep(POLL_MS, undefined, { signal: options.signal });
@@ -98,7 +101,8 @@ export async function* readLog(
   let { after } = options;
   for (;;) {
     throwIfAborted(options.signal);
-    const page = await ledger.log({ after, limit: PAGE, waitMs: options.follow ? WAIT_MS : 0 });
+    const read = () => ledger.log({ after, limit: PAGE, waitMs: options.follow ? WAIT_MS : 0 });
+    const page = await (options.follow && after > options.after ? patiently(read, options.signal) : read());
     const fresh = page.events.filter(({ position }) => position > after);
     for (const event of fresh) yield event;
     after = fresh.at(-1)?.position ?? after;

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
 import { badInput, CliError, explain, throwIfAborted } from '../failure.js';
 import { plain } from '../terminal/text.js';
@@ -17,6 +18,9 @@ import {
 } from './documents.js';
 
 const ANSWER_TIMEOUT_MS = 15_000;
+/** While somebody follows a task, the ledger may be restarted: that long they wait for it to come back. */
+const FOLLOW_PATIENCE_MS = 60_000;
+const RETRY_MS = 500;
 /** A long log is read event by event. */
 const AUDIT_TIMEOUT_MS = 30 * 60_000;
 
@@ -117,6 +121,25 @@ export class LedgerApi {
   }
 }
 
+/** Runs a read again while the ledger is away, for as long as somebody who follows a task is patient. Refusals are not repeated. */
+export async function patiently<T>(
+  read: () => Promise<T>,
+  signal: AbortSignal,
+  patienceMs = FOLLOW_PATIENCE_MS,
+): Promise<T> {
+  for (const until = performance.now() + patienceMs; ;) {
+    try {
+      return await read();
+    } catch (error) {
+      if (!(error instanceof LedgerUnreachable) || performance.now() > until) throw error;
+      await sleep(RETRY_MS, undefined, { signal });
+    }
+  }
+}
+
+/** The ledger does not answer at all; it may come back. */
+export class LedgerUnreachable extends CliError {}
+
 async function refusal(response: Response, url: string): Promise<CliError> {
   if (response.status === 401 || response.status === 403) {
     return new CliError(
@@ -146,13 +169,13 @@ function messageIn(body: string): string {
 
 const sentence = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`);
 
-function unreachable(url: string, error: unknown): CliError {
+function unreachable(url: string, error: unknown): LedgerUnreachable {
   const cause = error instanceof TypeError && error.cause instanceof Error ? error.cause : error;
   const late = error instanceof DOMException && error.name === 'TimeoutError';
   const why = late
     ? 'it did not answer in time'
     : plain(explain(cause).message || ((cause as { code?: string }).code ?? ''));
-  return new CliError(
+  return new LedgerUnreachable(
     `The ledger at ${url} cannot be reached: ${why}.`,
     'See `plumb doctor`, or start the system with `plumb up`.',
     { cause: error },

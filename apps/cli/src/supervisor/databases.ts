@@ -1,8 +1,8 @@
 import pg from 'pg';
 import { CliError, explain } from '../failure.js';
 
-/** The ledger's own role in a database that we administer. */
-export const ledgerRole = 'plumbline_ledger';
+/** The ledger's own role in a database that we administer: the one that logs in, a member of the event log's group `plumbline_ledger`. */
+export const ledgerRole = 'plumb_ledger';
 const databaseName = 'plumbline';
 
 export interface DatabaseUrls {

@@ -152,8 +152,10 @@ export function readyAddress(line: string): string | undefined {
 export function readable(line: string): string {
   try {
     const { msg, err } = JSON.parse(line) as { msg?: unknown; err?: { message?: unknown } };
-    const parts = [msg, err?.message].filter((part) => typeof part === 'string' && part !== '');
-    if (parts.length > 0) return plain([...new Set(parts)].join(': '));
+    const parts = [msg, err?.message].filter((part) => typeof part === 'string' && part !== '') as string[];
+    const [first, second] = parts;
+    if (first !== undefined)
+      return plain(second === undefined || first.includes(second) ? first : `${first}: ${second}`);
   } catch {
     // Not JSON: a crash before logging was set up.
   }

@@ -174,7 +174,7 @@ export class System {
       import('@plumbline/bus'),
     ]);
     const passwords = Object.fromEntries(identityNames.map((name) => [name, secrets[natsSecret(name)] ?? '']));
-    const configText = natsConfig({ identities: IDENTITIES, passwords, host: '127.0.0.1', port, storeDir: home.nats });
+    const configText = natsConfig({ identities: IDENTITIES, passwords, host: '127.0.0.1', port });
     const start = (): Promise<Instance> => startNats({ storeDir: home.nats, configText, port, env: { ...env } });
     await this.#startGroup([{ name: 'nats', start, where: `127.0.0.1:${port}` }], signal);
     return embeddedLogins(`nats://127.0.0.1:${port}`, secrets);

@@ -172,19 +172,28 @@ async function ask(nc: NatsConnection, subject: string, body: unknown): Promise<
     throw failedRequest(subject, cause);
   }
   if (reply.ok === true) return reply.value ?? {};
-  const message = typeof reply.error?.message === 'string' ? plain(reply.error.message) : 'refused without a reason';
-  if (reply.error?.retry === 'later') throw new CliError(`Not possible now: ${message}`, 'Try again in a moment.');
-  throw refused(reply.error?.code, message);
+  const message = typeof reply.error?.message === 'string' ? inWords(reply.error.message) : 'Refused without a reason.';
+  if (reply.error?.retry === 'later') throw new CliError(message, 'Try again in a moment.');
+  throw refused(subject, reply.error?.code, message);
 }
 
-function refused(code: unknown, message: string): CliError {
+/** A message as a sentence, without the name of the class it was thrown as. */
+function inWords(message: string): string {
+  const text = plain(message).replace(/^\w*Error: /, '');
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`;
+}
+
+function refused(subject: string, code: unknown, message: string): CliError {
   // Codes are written in capitals by the domain and in kebab case by the bus.
   const known = String(code ?? '')
     .toUpperCase()
     .replaceAll('-', '_');
   if (known === 'UNKNOWN_TASK') return new CliError(message, '`plumb list` shows the tasks there are.');
   if (known === 'INVALID') return badInput(message, 'Correct the named field and try again.');
-  return new CliError(message, '`plumb show TASK` and `plumb why TASK` say where the task is.');
+  const about = subject.startsWith('plumb.request.task.')
+    ? '`plumb show TASK` and `plumb why TASK` say where it is.'
+    : '`plumb dead list` shows what there is.';
+  return new CliError(message, about);
 }
 
 function failedRequest(subject: string, cause: unknown): CliError {

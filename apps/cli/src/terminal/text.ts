@@ -4,7 +4,6 @@ import { stripVTControlCharacters } from 'node:util';
 export const columnsMax = 100;
 
 // Whatever comes from repositories, models and issues may hold sequences that move the cursor or forge our own lines.
-// eslint-disable-next-line no-control-regex
 const control = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]+/g;
 
 /** Foreign text on one line, safe for a terminal: control and direction characters become one space each run. */

@@ -203,6 +203,13 @@ describe('evidence of an approval', () => {
       ).outcome,
     ).toBe('pass');
   });
+  it('is accepted when two clauses are honestly served by the whole change', () => {
+    const all = hunks.map((hunk) => hunk.id);
+    const clauses = answers((id, i) =>
+      id === brief.decoyId ? {} : i < 2 ? { status: 'served', hunks: all } : { status: 'context', hunks: [] },
+    );
+    expect(evidenceRail(context({ hunks }), anApproval({ clauses })).outcome).toBe('pass');
+  });
   it('is not asked of who does not approve', () => {
     expect(evidenceRail(context(), anApproval({ decision: 'request-changes', quotes: [], clauses: [] })).outcome).toBe(
       'pass',
@@ -291,6 +298,17 @@ describe('ground of a finding', () => {
     ['no clause at all', finding({ quote: honestQuote }), [], false],
   ])('what is missing, by %s → %s', (_what, one, clauses, expected) => {
     expect(grounded(one, [], missing(clauses))).toBe(expected);
+  });
+  it('is never the decoy, not even one that the issue happens to contain', () => {
+    const decoys = Array.from({ length: 400 }, (_, attempt) => {
+      const { clauses, decoyId } = reviewBrief({ title: 'x', body: '' }, { taskId, attempt, seat: 's' });
+      return clauses.find((clause) => clause.id === decoyId)?.text ?? '';
+    });
+    const issue = { title: 'x', body: [...new Set(decoys)].map((decoy) => `- ${decoy}`).join('\n') };
+    const { clauses, decoyId } = reviewBrief(issue, { taskId, attempt: 1, seat: 'concluder' });
+    const quote = clauses.find((clause) => clause.id === decoyId)?.text ?? '';
+    expect(quoteProblem(issue.body, quote)).toBeUndefined();
+    expect(isGrounded(context({ issue }), missing(unserved(decoyId)), finding({ quote }))).toBe(false);
   });
   it('splits what would stop a change, and leaves out what would not', () => {
     const findings = [

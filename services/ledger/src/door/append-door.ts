@@ -3,7 +3,9 @@ import {
   appendRequestSchema,
   eventCatalogue,
   isEventType,
+  parseStepId,
   problemsOf,
+  stepWorkers,
   taskStream,
   type AppendReply,
   type AppendRequest,
@@ -22,6 +24,7 @@ export interface DoorRefusal {
     | 'invalid-event'
     | 'event-too-large'
     | 'lease-required'
+    | 'not-your-step'
     | 'not-your-part';
   message: string;
   details?: unknown;
@@ -58,6 +61,7 @@ export class AppendDoor {
     const request = parsed.data;
     const refusal =
       partRefusal(service, request) ??
+      fenceRefusal(service, request) ??
       request.streams
         .flatMap((stream) => stream.events.map((event) => eventRefusal(service, request, stream.streamId, event)))
         .find((found) => found !== undefined);
@@ -77,14 +81,17 @@ export class AppendDoor {
     types: string[],
   ): Promise<void> {
     this.hooks.onStale(service);
-    // A step nobody ever opened is no stale result but nonsense: it gets no entry in a history.
+    // A step nobody ever opened, or an epoch nobody was ever granted, is no stale result but nonsense: it gets no entry in a history.
     if (result.current === null || request.fence === undefined) return;
     const { taskId, step, epoch } = request.fence;
+    if (epoch > result.current.epoch) return;
     const why = `the lease of epoch ${epoch} is over: the step is ${result.current.state} at epoch ${result.current.epoch}`;
-    const data = { step, epoch, service, types: types.slice(0, 50), why };
+    const kinds = [...new Set(types)].sort();
+    const data = { step, epoch, service, types: kinds, why };
     const meta = metaOf('ledger', request);
     await this.log.append({
-      commandId: commandId('result-refused', request.commandId),
+      // Once for each kind of result under a lease: a worker that never gives up must not fill a history.
+      commandId: commandId('result-refused', taskId, step, epoch, ...kinds),
       streams: [
         {
           streamId: taskStream(taskId),
@@ -116,6 +123,17 @@ function partRefusal(service: ServiceName, request: AppendRequest): DoorRefusal 
   return {
     code: 'not-your-part',
     message: `${service} may only state facts; steps, timers and expected versions are the scheduler's`,
+  };
+}
+
+/** A lease is held by the worker of its step's kind; whoever else names it in a fence could end it with `release`. */
+function fenceRefusal(service: ServiceName, { fence }: AppendRequest): DoorRefusal | undefined {
+  if (fence === undefined) return undefined;
+  const worker = stepWorkers[parseStepId(fence.step).kind];
+  if (worker === service) return undefined;
+  return {
+    code: 'not-your-step',
+    message: `${fence.step} is worked on by ${worker}; ${service} has no lease of it to send facts under`,
   };
 }
 

@@ -1,5 +1,6 @@
-import { problemsOf, readRequestSchema, type StreamPage, type WireEvent } from '@plumbline/domain';
+import { eventTypes, problemsOf, readRequestSchema, type StreamPage, type WireEvent } from '@plumbline/domain';
 import type { EventLog, StreamEvent } from '@plumbline/event-log';
+import { OpenTasks } from './open-tasks.js';
 
 export type ReadAnswer =
   { ok: true; value: unknown } | { ok: false; refusal: { code: string; message: string; details?: unknown } };
@@ -7,11 +8,21 @@ export type ReadAnswer =
 /** Bytes of a page of events: well below the smallest message a NATS server takes by default (1 MiB). */
 const pageBytesMax = 600_000;
 const pageEventsMax = 500;
-const tasksPerPage = 1_000;
+const idleStepsPerRead = 200;
+const redispatchMsMax = 600_000;
+
+const requestTypes = eventTypes
+  .filter((type) => /^task\.(snapshot|coding|gating|review|publishing)-requested$/.test(type))
+  .map((type) => `'${type}'`)
+  .join(', ');
 
 /** What services read: histories, and what is open. All of it from the log's own tables, so that no projection can be behind. */
 export class ReadDoor {
-  constructor(private readonly log: EventLog) {}
+  private readonly openTasks: OpenTasks;
+
+  constructor(private readonly log: EventLog) {
+    this.openTasks = new OpenTasks(log);
+  }
 
   async handle(body: unknown): Promise<ReadAnswer> {
     const parsed = readRequestSchema.safeParse(body);
@@ -31,14 +42,9 @@ export class ReadDoor {
       case 'stream':
         return { ok: true, value: await this.page(request.streamId, request.fromVersion) };
       case 'open-tasks':
-        return { ok: true, value: await this.openTasks(request.after) };
-      case 'idle-steps': {
-        const steps = await this.log.leases.openStepsWithoutLease({
-          olderThanMs: request.olderThanMs,
-          limit: tasksPerPage,
-        });
-        return { ok: true, value: { steps: steps.map(({ taskId, step }) => ({ taskId, step })) } };
-      }
+        return { ok: true, value: await this.openTasks.page(request.after) };
+      case 'idle-steps':
+        return { ok: true, value: { steps: await this.idleSteps(request.olderThanMs) } };
       case 'streams': {
         const { rows } = await this.log.pool.query<{ stream_id: string }>(
           'SELECT stream_id FROM es.stream WHERE category = $1 ORDER BY stream_id',
@@ -65,18 +71,24 @@ export class ReadDoor {
     return { streamVersion: last, events, ...(more ? { next: last + 1 } : {}) };
   }
 
-  private async openTasks(after: string | undefined): Promise<{ tasks: string[]; more: boolean }> {
-    const { rows } = await this.log.pool.query<{ stream_id: string }>(
-      `SELECT s.stream_id FROM es.stream s
-         JOIN es.event first ON first.stream_id = s.stream_id AND first.version = 1
-        WHERE s.category = 'task'
-          AND NOT EXISTS (SELECT 1 FROM es.event e WHERE e.stream_id = s.stream_id AND e.type = 'task.closed')
-          AND ($1::text IS NULL OR first.ingest_id > (SELECT ingest_id FROM es.event WHERE stream_id = 'task-' || $1 AND version = 1))
-        ORDER BY first.ingest_id LIMIT ${tasksPerPage + 1}`,
-      [after ?? null],
+  /**
+   * Steps nobody holds whose request is to be repeated: last requested `olderThanMs` ago, twice that after each further request. Reckoned
+   * from the log on the clock of Postgres, so that it is the same for every scheduler, started now or long ago.
+   */
+  private async idleSteps(olderThanMs: number): Promise<{ taskId: string; step: string }[]> {
+    const { rows } = await this.log.pool.query<{ task_id: string; step: string }>(
+      `SELECT l.task_id, l.step FROM es.step_lease l
+         CROSS JOIN LATERAL (
+           SELECT count(*) AS times, max(e.recorded_at) AS last_at FROM es.event e
+            WHERE e.stream_id = l.stream_id AND e.type IN (${requestTypes}) AND e.data->>'step' = l.step
+         ) asked
+        WHERE l.state = 'open' AND l.changed_at <= clock_timestamp() - make_interval(secs => $1 / 1000.0)
+          AND asked.last_at <= clock_timestamp()
+              - make_interval(secs => least($1 * power(2, least(greatest(asked.times, 1) - 1, 20)), greatest($1, ${redispatchMsMax})) / 1000.0)
+        ORDER BY asked.last_at, l.task_id, l.step LIMIT ${idleStepsPerRead}`,
+      [olderThanMs],
     );
-    const tasks = rows.slice(0, tasksPerPage).map((row) => row.stream_id.slice('task-'.length));
-    return { tasks, more: rows.length > tasksPerPage };
+    return rows.map((row) => ({ taskId: row.task_id, step: row.step }));
   }
 }
 

@@ -43,13 +43,14 @@ export class ArtifactsController {
       request.headers[mediaTypeHeader] ?? request.headers['content-type'] ?? 'application/octet-stream',
     ).slice(0, 100);
     const { artifactBytesMax: maxBytes } = this.config;
+    // Told before the body is sent: once it flows, all that is left is to cut it off.
+    if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes);
     const result = await this.artifacts.put(request, { digest, mediaType, maxBytes }).catch((error: unknown) => {
       if (error instanceof OperationalError && error.retry === 'later')
         throw new ServiceUnavailableException(error.message);
       throw error;
     });
-    if (result.outcome === 'too-large')
-      throw new PayloadTooLargeException(`an artifact may have ${result.maxBytes} bytes at most`);
+    if (result.outcome === 'too-large') throw tooLarge(result.maxBytes);
     if (result.outcome === 'digest-mismatch')
       throw new ConflictException(
         `the body has digest ${result.actual}, the path says ${result.expected}; nothing was stored`,
@@ -75,3 +76,6 @@ export class ArtifactsController {
     this.metrics.plumb_artifact_bytes_total.inc(found.sizeBytes, { direction: 'read' });
   }
 }
+
+const tooLarge = (maxBytes: number): PayloadTooLargeException =>
+  new PayloadTooLargeException(`an artifact may have ${maxBytes} bytes at most`);

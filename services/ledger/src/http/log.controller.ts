@@ -1,7 +1,9 @@
-import { BadRequestException, Controller, Get, Inject, Query, UseGuards } from '@nestjs/common';
+import type { ServerResponse } from 'node:http';
+import { BadRequestException, Controller, Get, Inject, Query, Res, UseGuards } from '@nestjs/common';
 import { EventLog, type RecordedEvent } from '@plumbline/event-log';
 import { streamEntity } from '@plumbline/domain';
 import { EVENT_LOG } from '../tokens.js';
+import { HeadWatch } from './head-watch.js';
 import { TokenGuard } from './token.guard.js';
 
 const waitMsMax = 25_000;
@@ -11,7 +13,10 @@ const limitMax = 1_000;
 @Controller()
 @UseGuards(TokenGuard)
 export class LogController {
-  constructor(@Inject(EVENT_LOG) private readonly log: EventLog) {}
+  constructor(
+    @Inject(EVENT_LOG) private readonly log: EventLog,
+    @Inject(HeadWatch) private readonly news: HeadWatch,
+  ) {}
 
   @Get('head')
   async head(): Promise<unknown> {
@@ -19,22 +24,21 @@ export class LogController {
     return { schema: 'plumbline.head/1', epoch, position: pos, chainHash };
   }
 
-  /** Events after a position; with `waitMs` the answer waits for the first one. */
+  /** Events after a position, as many as there are up to `limit`; with `waitMs` the answer waits for the first one. */
   @Get('log')
   async page(
+    @Res({ passthrough: true }) response: ServerResponse,
     @Query('after') after?: string,
     @Query('limit') limit?: string,
     @Query('waitMs') waitMs?: string,
   ): Promise<unknown> {
     const afterPos = wholeNumber('after', after, 0, Number.MAX_SAFE_INTEGER, 0);
     const max = wholeNumber('limit', limit, 1, limitMax, 500);
-    const deadline = performance.now() + wholeNumber('waitMs', waitMs, 0, waitMsMax, 0);
+    const patienceMs = wholeNumber('waitMs', waitMs, 0, waitMsMax, 0);
     let events = await this.log.readLog({ afterPos, limit: max });
-    if (events.length === 0 && performance.now() < deadline) {
-      for await (const event of this.log.follow(afterPos, AbortSignal.timeout(deadline - performance.now()))) {
-        events = [event];
-        break;
-      }
+    if (events.length === 0 && patienceMs > 0) {
+      await this.news.beyond(afterPos, patienceMs, goneSignal(response));
+      events = await this.log.readLog({ afterPos, limit: max });
     }
     return { schema: 'plumbline.log/1', events: events.map(eventDocument), head: (await this.log.head()).pos };
   }
@@ -63,6 +67,13 @@ export function eventDocument(event: RecordedEvent): Record<string, unknown> {
     version,
     chainHash,
   };
+}
+
+/** Aborts when whoever asked has gone: nobody waits for nobody. */
+export function goneSignal(response: ServerResponse): AbortSignal {
+  const gone = new AbortController();
+  response.once('close', () => gone.abort());
+  return gone.signal;
 }
 
 /** A number from a query, or a refusal that says what was expected. */

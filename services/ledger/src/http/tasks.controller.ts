@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import {
   BadRequestException,
   Controller,
@@ -6,24 +7,32 @@ import {
   NotFoundException,
   Param,
   Query,
+  Res,
   UseGuards,
 } from '@nestjs/common';
 import {
+  admit,
   decodeEvent,
   evolve,
+  evolveFleet,
   explainWait,
+  initialFleet,
   initialTask,
+  liveSteps,
   projectTask,
   taskIdSchema,
   taskStream,
+  type StepState,
   type TaskState,
+  type WaitReason,
 } from '@plumbline/domain';
-import { EventLog, type StreamEvent } from '@plumbline/event-log';
+import { EventLog, type RecordedEvent, type StreamEvent } from '@plumbline/event-log';
 import type { DataSource } from 'typeorm';
 import { EscalationRows, TaskRows } from '../projections/entities.js';
 import { EVENT_LOG, READ_MODELS } from '../tokens.js';
 import { wireOf } from '../door/read-door.js';
-import { eventDocument, wholeNumber } from './log.controller.js';
+import { HeadWatch } from './head-watch.js';
+import { eventDocument, goneSignal, wholeNumber } from './log.controller.js';
 import { TokenGuard } from './token.guard.js';
 
 /** Tasks as people see them: lists from the read models, single tasks folded from the log itself. */
@@ -33,6 +42,7 @@ export class TasksController {
   constructor(
     @Inject(EVENT_LOG) private readonly log: EventLog,
     @Inject(READ_MODELS) private readonly models: DataSource,
+    @Inject(HeadWatch) private readonly news: HeadWatch,
   ) {}
 
   @Get('tasks')
@@ -56,42 +66,41 @@ export class TasksController {
   @Get('tasks/:id')
   async show(@Param('id') given: string): Promise<unknown> {
     const { state, events } = await this.task(given);
-    const positions = await this.positions(events);
     return projectTask(
       state,
-      events.map((event) => ({ ...wireOf(event), position: positions.get(event.eventId) ?? 0 })),
+      events.map((event) => ({ ...wireOf(event), ...(event.pos === null ? {} : { position: event.pos }) })),
     );
   }
 
+  /** Why a task is where it is. For steps that wait for a model, why none can be admitted for them now. */
   @Get('tasks/:id/why')
   async why(@Param('id') given: string): Promise<unknown> {
-    return explainWait((await this.task(given)).state);
+    const { state } = await this.task(given);
+    const subject = state.submission?.taskId ?? given;
+    const waiting = liveSteps(state).filter((step) => step.status === 'waiting');
+    const admissions = waiting.length === 0 ? {} : await this.admissions(subject, state, waiting);
+    return { schema: 'plumbline.why/1', subject, state: state.phase, reasons: explainWait(state, admissions) };
   }
 
   /** A task's events after a log position, with long polling. */
   @Get('tasks/:id/events')
   async events(
+    @Res({ passthrough: true }) response: ServerResponse,
     @Param('id') given: string,
     @Query('after') after?: string,
     @Query('waitMs') waitMs?: string,
   ): Promise<unknown> {
     const afterPos = wholeNumber('after', after, 0, Number.MAX_SAFE_INTEGER, 0);
     const deadline = performance.now() + wholeNumber('waitMs', waitMs, 0, 25_000, 0);
-    const { events: known } = await this.task(given);
-    const streamId = known[0]?.streamId ?? '';
+    const streamId = taskStream(await this.resolve(given));
+    const gone = goneSignal(response);
     for (;;) {
       const head = (await this.log.head()).pos;
-      const { rows } = await this.log.pool.query<{ pos: string }>(
-        `SELECT l.pos FROM es.event e JOIN es.log l ON l.ingest_id = e.ingest_id WHERE e.stream_id = $1 AND l.pos > $2 AND l.pos <= $3 ORDER BY l.pos LIMIT 500`,
-        [streamId, afterPos, head],
-      );
-      const events = (
-        await Promise.all(rows.map((row) => this.log.readLog({ afterPos: Number(row.pos) - 1, limit: 1 })))
-      ).flat();
+      const events = await this.recorded(streamId, afterPos, head);
       const left = deadline - performance.now();
-      if (events.length > 0 || left <= 0) return { schema: 'plumbline.log/1', events: events.map(eventDocument), head };
-      for await (const event of this.log.follow(head, AbortSignal.timeout(Math.ceil(left))))
-        if (event.streamId === streamId) break;
+      if (events.length > 0 || left <= 0 || gone.aborted)
+        return { schema: 'plumbline.log/1', events: events.map(eventDocument), head };
+      await this.news.beyond(head, left, gone);
     }
   }
 
@@ -147,13 +156,44 @@ export class TasksController {
     return first;
   }
 
-  private async positions(events: readonly StreamEvent[]): Promise<Map<string, number>> {
-    const streamId = events[0]?.streamId;
-    if (streamId === undefined) return new Map();
-    const { rows } = await this.log.pool.query<{ event_id: string; pos: string }>(
-      `SELECT e.event_id, l.pos FROM es.event e JOIN es.log l ON l.ingest_id = e.ingest_id WHERE e.stream_id = $1`,
-      [streamId],
+  /** A stream's events between two positions, the first 500 of them. */
+  private async recorded(streamId: string, afterPos: number, head: number): Promise<RecordedEvent[]> {
+    const { rows } = await this.log.pool.query<{ version: number; chain_hash: Buffer }>(
+      `SELECT e.version, l.chain_hash FROM es.event e JOIN es.log l ON l.ingest_id = e.ingest_id
+        WHERE e.stream_id = $1 AND l.pos > $2 AND l.pos <= $3 ORDER BY e.version LIMIT 500`,
+      [streamId, afterPos, head],
     );
-    return new Map(rows.map((row) => [row.event_id, Number(row.pos)]));
+    const [first] = rows;
+    if (first === undefined) return [];
+    const chain = new Map(rows.map((row) => [row.version, row.chain_hash.toString('hex')]));
+    const events = await this.log.readStream(streamId, { fromVersion: first.version, limit: rows.length });
+    return events.flatMap((event) => {
+      const chainHash = chain.get(event.version);
+      return event.pos === null || chainHash === undefined ? [] : [{ ...event, pos: event.pos, chainHash }];
+    });
+  }
+
+  /** What the scheduler would be told if it asked for the models of these steps now. */
+  private async admissions(
+    taskId: string,
+    state: TaskState,
+    waiting: readonly StepState[],
+  ): Promise<Record<string, WaitReason[]>> {
+    const { rows } = await this.log.pool.query<{ stream_id: string }>(
+      "SELECT stream_id FROM es.stream WHERE category IN ('node', 'fleet') ORDER BY stream_id",
+    );
+    let fleet = initialFleet;
+    for (const { stream_id: streamId } of rows) {
+      for (const event of await this.log.readStream(streamId)) {
+        const decoded = decodeEvent(event);
+        if (decoded.outcome === 'event') fleet = evolveFleet(fleet, decoded.event);
+      }
+    }
+    const answers = waiting.map((step): [string, WaitReason[]] => {
+      const tier = state.attempts.find((attempt) => attempt.n === step.attempt)?.tier ?? state.tier;
+      const admission = admit(fleet, { taskId, step: step.id, seat: step.seat ?? 'coder', tier });
+      return [step.id, admission.outcome === 'waits' ? admission.reasons : []];
+    });
+    return Object.fromEntries(answers);
   }
 }

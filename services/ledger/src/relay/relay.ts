@@ -12,6 +12,9 @@ export interface RelayOptions {
   onError: (error: unknown) => void;
 }
 
+/** Messages at the end of LOG that are looked at while nothing is published. */
+const idleDepth = 8;
+
 /**
  * Publishes the log to JetStream, in order, each message expecting its predecessor, so that LOG's sequence is the log's position. LOG is a
  * copy that may vanish: when it is gone or is not the log's copy any more, it is made anew and filled from the log. Two relays at once do
@@ -22,6 +25,8 @@ export class Relay {
   private running: Promise<void> | undefined;
   private wakeUp: () => void = () => undefined;
   private woken = false;
+  private wakeable = true;
+  private failures = 0;
 
   constructor(
     private readonly log: EventLog,
@@ -36,7 +41,7 @@ export class Relay {
   /** New positions exist. */
   wake(): void {
     this.woken = true;
-    this.wakeUp();
+    if (this.wakeable) this.wakeUp();
   }
 
   async stop(): Promise<void> {
@@ -46,17 +51,19 @@ export class Relay {
   }
 
   private async run(): Promise<void> {
-    let failures = 0;
     while (!this.stopping) {
       try {
         const { nextPos, consumersFrom } = await this.reconcile();
-        failures = 0;
         await this.publishFrom(nextPos, consumersFrom);
       } catch (error) {
         this.options.onError(error);
-        failures += 1;
-        await this.sleep(Math.min(100 * 2 ** failures, 5_000));
       }
+      // Counted here and forgotten with every success on the way: what cannot be mended at once must not be tried as fast as possible.
+      this.failures += 1;
+      if (this.failures === 1) continue;
+      // News must not cut this short: they cannot be published before the trouble is over.
+      this.woken = false;
+      await this.sleep(Math.min(25 * 2 ** this.failures, 5_000), false);
     }
   }
 
@@ -104,13 +111,17 @@ export class Relay {
       }
       const events = await this.log.readLog({ afterPos: next - 1, limit: this.options.batchSize ?? 500 });
       if (events.length === 0) {
-        await this.sleep(20);
+        await this.sleep(20, true);
         if (performance.now() - verifiedAt < (this.options.verifyEveryMs ?? 2_000)) continue;
         verifiedAt = performance.now();
-        const state = await verifyLog(this.bus.jsm, epoch, (await this.log.head()).pos);
+        const head = await this.log.head();
+        if (head.epoch !== epoch) return;
+        // The depths were looked at before the first message; since then nothing gets in but at the end.
+        const state = await verifyLog(this.bus.jsm, epoch, head.pos, idleDepth);
         if (state.outcome !== 'intact' && state.outcome !== 'empty') return;
         // Another relay may be ahead; behind means that LOG was restored from an older backup.
         if (state.lastSeq + 1 !== next) return;
+        this.failures = 0;
         continue;
       }
       const outcomes = await publishLog(
@@ -119,15 +130,19 @@ export class Relay {
       );
       const stored = outcomes.filter((entry) => entry.outcome === 'published' || entry.outcome === 'duplicate');
       next += stored.length;
-      if (stored.length > 0) this.options.onPublished(stored.length, next - 1);
+      if (stored.length > 0) {
+        this.failures = 0;
+        this.options.onPublished(stored.length, next - 1);
+      }
       const stuck = outcomes.find((entry) => entry.outcome !== 'published' && entry.outcome !== 'duplicate');
       if (stuck?.outcome === 'unknown') throw stuck.error;
       if (stuck !== undefined) return;
     }
   }
 
-  private async sleep(ms: number): Promise<void> {
-    if (this.stopping || this.woken) return;
+  private async sleep(ms: number, wakeable: boolean): Promise<void> {
+    if (this.stopping || (wakeable && this.woken)) return;
+    this.wakeable = wakeable;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, ms);
       this.wakeUp = () => {
@@ -136,5 +151,6 @@ export class Relay {
       };
     });
     this.wakeUp = () => undefined;
+    this.wakeable = true;
   }
 }

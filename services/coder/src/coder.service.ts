@@ -1,18 +1,21 @@
-import { Inject, Module, type OnApplicationBootstrap } from '@nestjs/common';
+import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { ArtifactClient, LedgerClient, StepWorker, type Bus } from '@plumbline/bus';
 import {
   BUS,
   DRAINS,
+  HEALTH,
   HOST_CONFIG,
   LOG,
   METRICS,
   SERVICE_CONFIG,
   stepLog,
   type Drains,
+  type Health,
   type HostConfig,
   type Log,
   type Metrics,
 } from '@plumbline/host';
+import { createFastGate } from '@plumbline/gate';
 import { nodeToolchain, openSandbox } from '@plumbline/sandbox';
 import { homeTimers } from './ask-model.js';
 import { attemptEnded, codingHandler } from './coding-step.js';
@@ -23,25 +26,29 @@ import { loadPrompts } from './prompts.js';
 const drainMs = 15_000;
 
 /** Takes coding steps from the bus once the sandbox has proved itself on this machine. */
-export class Coder implements OnApplicationBootstrap {
+@Injectable()
+export class CoderService implements OnApplicationBootstrap {
   constructor(
     @Inject(SERVICE_CONFIG) private readonly config: CoderConfig,
     @Inject(HOST_CONFIG) private readonly host: HostConfig,
     @Inject(BUS) private readonly bus: Bus,
     @Inject(LOG) private readonly log: Log,
     @Inject(METRICS) private readonly measures: Metrics,
+    @Inject(HEALTH) private readonly health: Health,
     @Inject(DRAINS) private readonly drains: Drains,
   ) {}
 
   async onApplicationBootstrap(): Promise<void> {
     const { config, bus, log } = this;
-    const sandbox = await openSandbox();
+    const sandbox = await openSandbox(config.bwrapPath === undefined ? {} : { bwrapPath: config.bwrapPath });
     log.info({ isolation: sandbox.isolation }, 'the sandbox works');
     const metrics = this.measures.register(coderMetrics);
+    const toolchain = nodeToolchain(process.execPath);
     const handle = codingHandler({
       artifacts: new ArtifactClient(config.ledger.url, config.ledger.token),
       sandbox,
-      toolchain: nodeToolchain(process.execPath),
+      toolchain,
+      fastGate: createFastGate({ sandbox, toolchain, workDir: config.workDir }),
       access: { allowHosts: config.allowHosts, timers: homeTimers },
       prompts: loadPrompts(),
       metrics,
@@ -61,9 +68,9 @@ export class Coder implements OnApplicationBootstrap {
       },
       onError: (err, where) => log.warn({ err, ...where }, 'a step met an error'),
     });
+    this.health.register('coder-steps', () =>
+      Promise.resolve({ ok: true, detail: `${worker.inFlight} of ${config.concurrency} steps in hand` }),
+    );
     this.drains.register('coder-steps', () => worker.stop(drainMs));
   }
 }
-
-@Module({ providers: [Coder] })
-export class CoderModule {}

@@ -1,0 +1,110 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startPostgres } from '@plumbline/embedded';
+import { createLedgerPool, migrate } from '@plumbline/event-log';
+import { Pool } from 'pg';
+import { dockerAnswers } from './docker-engine.js';
+
+/** One fresh database with the schema in place. */
+export interface TestDatabase {
+  readonly name: string;
+  /** As the ledger's own role, and as the superuser. */
+  readonly ledgerUrl: string;
+  readonly adminUrl: string;
+  readonly ledger: Pool;
+  readonly admin: Pool;
+  drop(): Promise<void>;
+}
+
+/** A real Postgres server for the tests of one file. */
+export interface TestPostgres {
+  /** A copy of a migrated template: as good as fresh, in a fraction of a second. */
+  createDatabase(): Promise<TestDatabase>;
+  stop(): Promise<void>;
+}
+
+const ledgerRole = 'plumb_ledger';
+const settings = { max_connections: '200', shared_buffers: '128MB', synchronous_commit: 'on' };
+
+/** Starts Postgres: in a container where a Docker engine answers, else the embedded server. */
+export async function startTestPostgres(): Promise<TestPostgres> {
+  const server = (await dockerAnswers()) ? await startContainer() : await startEmbedded();
+  const root = new Pool({ connectionString: server.url, max: 2 });
+  root.on('error', () => undefined);
+  const ledgerPassword = randomBytes(12).toString('hex');
+  const suffix = randomBytes(4).toString('hex');
+  const template = `template_${suffix}`;
+  try {
+    await root.query(`CREATE DATABASE ${template} ENCODING 'UTF8' TEMPLATE template0`);
+    await migrate({ adminUrl: within(server.url, template), ledgerRole, ledgerPassword });
+  } catch (error) {
+    await root.end();
+    await server.stop();
+    throw error;
+  }
+  let count = 0;
+  return {
+    async createDatabase() {
+      const name = `test_${suffix}_${++count}`;
+      await root.query(`CREATE DATABASE ${name} TEMPLATE ${template}`);
+      // Rights on a database are not part of what a template hands on.
+      await root.query(`GRANT CREATE ON DATABASE ${name} TO plumbline_ledger`);
+      const adminUrl = within(server.url, name);
+      const ledgerUrl = within(server.url, name, { user: ledgerRole, password: ledgerPassword });
+      const ledger = createLedgerPool({ url: ledgerUrl, maxConnections: 8 });
+      const admin = new Pool({ connectionString: adminUrl, max: 2 });
+      admin.on('error', () => undefined);
+      return {
+        name,
+        ledgerUrl,
+        adminUrl,
+        ledger,
+        admin,
+        async drop() {
+          await Promise.all([ledger.end(), admin.end()]);
+          await root.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+        },
+      };
+    },
+    async stop() {
+      await root.end();
+      await server.stop();
+    },
+  };
+}
+
+function within(url: string, database: string, as?: { user: string; password: string }): string {
+  const parsed = new URL(url);
+  parsed.pathname = `/${database}`;
+  if (as !== undefined) {
+    parsed.username = as.user;
+    parsed.password = as.password;
+  }
+  return parsed.toString();
+}
+
+async function startEmbedded(): Promise<{ url: string; stop(): Promise<void> }> {
+  const folder = mkdtempSync(join(tmpdir(), 'plumb-test-pg-'));
+  const superuserPassword = randomBytes(12).toString('hex');
+  const server = await startPostgres({ dataDir: join(folder, 'data'), superuserPassword, ephemeral: true, settings });
+  return {
+    url: server.url,
+    stop: async () => {
+      await server.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function startContainer(): Promise<{ url: string; stop(): Promise<void> }> {
+  const { PostgreSqlContainer } = await import('@testcontainers/postgresql');
+  const flags = Object.entries({ ...settings, fsync: 'off' }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+  const container = await new PostgreSqlContainer('postgres:18-alpine')
+    .withDatabase('postgres')
+    .withUsername('postgres')
+    .withCommand(['postgres', ...flags])
+    .start();
+  return { url: container.getConnectionUri(), stop: () => container.stop().then(() => undefined) };
+}
