@@ -10,14 +10,11 @@ export const gateConfig = z
     PLUMB_CONCURRENCY: envInteger({ min: 1, max: 64 }).default(1),
     PLUMB_WORK_DIR: z.string().default(tmpdir()),
     PLUMB_BWRAP: z.string().startsWith('/', 'expected the absolute path of bubblewrap').optional(),
-    PLUMB_BWRAP: z.string().startsWith('/', 'expected the absolute path of bubblewrap').optional(),
   })
   .transform((env) => ({
     ledger: { url: env.PLUMB_LEDGER_URL.replace(/\/+$/, ''), token: env.PLUMB_LEDGER_TOKEN },
     concurrency: env.PLUMB_CONCURRENCY,
     workDir: env.PLUMB_WORK_DIR,
-    /** Where bubblewrap is, when it is not where systems put it. */
-    bwrapPath: env.PLUMB_BWRAP,
     /** Where bubblewrap is, when it is not where systems put it. */
     bwrapPath: env.PLUMB_BWRAP,
   }));
