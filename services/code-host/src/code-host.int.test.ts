@@ -3,7 +3,7 @@ import type { EventData, PlumblineEvent } from '@plumbline/domain';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TaskStage, taskId } from '../../gate/src/task-stage.fixture.js';
 import type { CodeHostMeans } from './code-host-means.js';
-import { codeHostConfigSchema } from './config.js';
+import { codeHostConfig } from './config.js';
 import { publishingHandler } from './publishing-step.js';
 import { admitRepository } from './repository-access.js';
 import { codeHostFailed, snapshotHandler } from './snapshot-step.js';
@@ -228,9 +228,9 @@ describe('credentials', () => {
 
   it('need a host in the configuration', () => {
     const env = { PLUMB_LEDGER_URL: 'http://127.0.0.1:1', PLUMB_LEDGER_TOKEN: 't' };
-    expect(codeHostConfigSchema.parse(env).access).toEqual({ allowLocal: false });
-    expect(codeHostConfigSchema.safeParse({ ...env, PLUMB_GIT_TOKEN: 'x' }).success).toBe(false);
-    const parsed = codeHostConfigSchema.parse({
+    expect(codeHostConfig.parse(env).access).toEqual({ allowLocal: false });
+    expect(codeHostConfig.safeParse({ ...env, PLUMB_GIT_TOKEN: 'x' }).success).toBe(false);
+    const parsed = codeHostConfig.parse({
       ...env,
       PLUMB_GIT_TOKEN: 'x',
       PLUMB_GIT_HOST: 'GitHub.com',
@@ -241,6 +241,6 @@ describe('credentials', () => {
       host: 'github.com',
       basic: { username: 'x-access-token', password: 'x' },
     });
-    expect(codeHostConfigSchema.safeParse({ ...env, PLUMB_REPOSITORY_LOCAL: 'yes' }).success).toBe(false);
+    expect(codeHostConfig.safeParse({ ...env, PLUMB_REPOSITORY_LOCAL: 'yes' }).success).toBe(false);
   });
 });

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { HostAccess } from './repository-access.js';
 
 /** The code-host's own environment: the only service that is given credentials of a repositories' host. */
-export const codeHostConfigSchema = z
+export const codeHostConfig = z
   .object({
     PLUMB_LEDGER_URL: envUrl(['http:', 'https:'], 'http://127.0.0.1:8080'),
     PLUMB_LEDGER_TOKEN: z.string('expected the bearer token of the ledger, or PLUMB_LEDGER_TOKEN_FILE instead').min(1),
@@ -42,4 +42,4 @@ export const codeHostConfigSchema = z
       access,
     };
   });
-export type CodeHostConfig = z.infer<typeof codeHostConfigSchema>;
+export type CodeHostConfig = z.infer<typeof codeHostConfig>;

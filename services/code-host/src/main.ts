@@ -1,5 +1,5 @@
 import { startService } from '@plumbline/host';
-import { codeHostConfigSchema } from './config.js';
-import { CodeHostModule } from './module.js';
+import { codeHostConfig } from './config.js';
+import { CodeHostModule } from './code-host.module.js';
 
-await startService({ name: 'code-host', config: codeHostConfigSchema, module: () => CodeHostModule });
+await startService({ name: 'code-host', config: codeHostConfig, module: () => CodeHostModule });

@@ -3,7 +3,7 @@ import { envInteger, envUrl } from '@plumbline/host';
 import { z } from 'zod';
 
 /** The gate's own environment. */
-export const gateConfigSchema = z
+export const gateConfig = z
   .object({
     PLUMB_LEDGER_URL: envUrl(['http:', 'https:'], 'http://127.0.0.1:8080'),
     PLUMB_LEDGER_TOKEN: z.string('expected the bearer token of the ledger, or PLUMB_LEDGER_TOKEN_FILE instead').min(1),
@@ -18,4 +18,4 @@ export const gateConfigSchema = z
     /** Where bubblewrap is, when it is not where systems put it. */
     bwrapPath: env.PLUMB_BWRAP,
   }));
-export type GateConfig = z.infer<typeof gateConfigSchema>;
+export type GateConfig = z.infer<typeof gateConfig>;

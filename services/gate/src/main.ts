@@ -1,5 +1,5 @@
 import { startService } from '@plumbline/host';
-import { gateConfigSchema } from './config.js';
-import { GateModule } from './module.js';
+import { gateConfig } from './config.js';
+import { GateModule } from './gate.module.js';
 
-await startService({ name: 'gate', config: gateConfigSchema, module: () => GateModule });
+await startService({ name: 'gate', config: gateConfig, module: () => GateModule });
