@@ -7,13 +7,16 @@ import { retryOf } from './errors.js';
 
 const triesMax = 6;
 
+/** What of the artifact client a step uses. */
+export type ArtifactDoor = Pick<ArtifactClient, 'put' | 'putFile' | 'get' | 'getFile'>;
+
 /**
  * The ledger's artifacts as one step uses them: with the patience to outlast a restart of the ledger, and not beyond the step. What cannot be
  * stored or read in the end throws StepFault ARTIFACT_UNAVAILABLE.
  */
 export class Evidence {
   constructor(
-    private readonly artifacts: Pick<ArtifactClient, 'put' | 'putFile' | 'get' | 'getFile'>,
+    private readonly artifacts: ArtifactDoor,
     private readonly signal: AbortSignal,
     private readonly backoff = { baseMs: 500, capMs: 10_000 },
   ) {}

@@ -1,12 +1,12 @@
 import { mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ArtifactClient, HeldStep, LedgerClient } from '@plumbline/bus';
+import type { ArtifactDoor, HeldStep, LedgerClient } from '@plumbline/bus';
 import type { CodeHostMetrics } from './metrics.js';
 import { asStepFault, type HostAccess } from './repository-access.js';
 
 /** What the steps of this service need besides themselves. */
 export interface CodeHostMeans {
-  readonly artifacts: Pick<ArtifactClient, 'putFile' | 'getFile'>;
+  readonly artifacts: ArtifactDoor;
   readonly ledger: Pick<LedgerClient, 'readTask'>;
   readonly access: HostAccess;
   readonly metrics: CodeHostMetrics;

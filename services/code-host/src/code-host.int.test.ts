@@ -163,7 +163,7 @@ describe('a publishing step', () => {
     await prepare();
     request();
     const error = await fault(publish());
-    expect(error).toMatchObject({ name: 'StepFault', code: 'HARNESS_BUG' });
+    expect(error).toMatchObject({ name: 'StepFault', code: 'PUBLISH_REFUSED' });
     expect((error as Error).message).toMatch(says);
     expect(refs().filter((ref) => ref.startsWith('plumbline/'))).toEqual([]);
   });
@@ -177,7 +177,8 @@ describe('a publishing step', () => {
       if (stage.state.phase !== 'closed')
         stage.push({ type: 'task.closed', data: { outcome: 'cancelled', verdict: 'GO' } });
     };
-    const artifacts = { putFile: stage.artifacts.putFile.bind(stage.artifacts), getFile };
+    const { artifacts: real } = stage;
+    const artifacts = { put: real.put.bind(real), get: real.get.bind(real), putFile: real.putFile.bind(real), getFile };
     const error = await fault(publishingHandler(means({ artifacts }))(stage.held(id)));
     expect((error as Error).message).toMatch(/closed/);
     expect(refs().filter((ref) => ref.startsWith('plumbline/'))).toEqual([]);

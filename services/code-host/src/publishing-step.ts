@@ -1,10 +1,9 @@
 import { join } from 'node:path';
-import { StepFault, type HeldStep } from '@plumbline/bus';
-import type { PlumblineEvent } from '@plumbline/domain';
+import { type HeldStep, Evidence } from '@plumbline/bus';
+import { StepFault, type PlumblineEvent } from '@plumbline/domain';
 import { openChange, publishBranch } from '@plumbline/repo';
 import { authorisePublication, type Authorisation } from './authorise-publication.js';
 import { inFolder, type CodeHostMeans } from './code-host-means.js';
-import { EvidenceStore } from './evidence-store.js';
 import { admitRepository } from './repository-access.js';
 
 type Authorised = Extract<Authorisation, { ok: true }>;
@@ -34,7 +33,7 @@ async function publish(
 ): Promise<Extract<PlumblineEvent, { type: 'change.published' }>> {
   const { url, branch, snapshot, change } = await authorised(means, step);
   const remote = admitRepository(url, means.access);
-  const evidence = new EvidenceStore(means.artifacts, step.signal);
+  const evidence = new Evidence(means.artifacts, step.signal);
   const snapshotPack = join(dir, 'snapshot.pack');
   const bundle = join(dir, 'change.pack');
   await evidence.getFile(snapshot.pack, snapshotPack);
@@ -65,4 +64,4 @@ async function authorised(means: CodeHostMeans, step: HeldStep): Promise<Authori
 }
 
 const refused = (step: HeldStep, why: string): StepFault =>
-  new StepFault('HARNESS_BUG', `attempt ${step.name.attempt} of ${step.taskId} must not be published: ${why}`);
+  new StepFault('PUBLISH_REFUSED', `attempt ${step.name.attempt} of ${step.taskId} must not be published: ${why}`);

@@ -1,5 +1,4 @@
-import { StepFault } from '@plumbline/bus';
-import { parseRepositoryUrl, type FaultCode } from '@plumbline/domain';
+import { StepFault, parseRepositoryUrl, type FaultCode } from '@plumbline/domain';
 import { GitError, type Credential, type GitErrorCode } from '@plumbline/repo';
 
 /** Which repositories may be reached, and how to prove who we are to the one host that we have credentials for. */

@@ -1,8 +1,7 @@
-import { StepFault, type HeldStep } from '@plumbline/bus';
-import { parseRevision, type FaultCode, type PlumblineEvent } from '@plumbline/domain';
+import { type HeldStep, Evidence } from '@plumbline/bus';
+import { StepFault, parseRevision, type FaultCode, type PlumblineEvent } from '@plumbline/domain';
 import { takeSnapshot } from '@plumbline/repo';
 import { inFolder, type CodeHostMeans } from './code-host-means.js';
-import { EvidenceStore } from './evidence-store.js';
 import { admitRepository } from './repository-access.js';
 
 const packMediaType = 'application/x-git-packed-objects';
@@ -18,7 +17,7 @@ export function snapshotHandler(means: CodeHostMeans): (step: HeldStep) => Promi
       throw new StepFault('BASE_UNKNOWN', `the base is no revision: expected ${revision.problem.expected}`);
     return inFolder(means.workDir, step, async (workDir) => {
       const taken = await takeSnapshot({ ...remote, revision: submission.repository.base, workDir });
-      const evidence = new EvidenceStore(means.artifacts, step.signal);
+      const evidence = new Evidence(means.artifacts, step.signal);
       const pack = await evidence.putFile(taken.packPath, packMediaType);
       means.metrics.plumb_code_host_snapshot_bytes_total.inc(taken.sizeBytes);
       const { base, tree, objectFormat } = taken;

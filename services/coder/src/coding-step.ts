@@ -1,7 +1,7 @@
 import { admitEndpoint, type ModelAccess } from '@plumbline/model';
 import { mkdir, realpath, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ArtifactClient, type HeldStep, Evidence } from '@plumbline/bus';
+import { type ArtifactDoor, type HeldStep, Evidence } from '@plumbline/bus';
 import { StepFault, type FaultCode, type PlumblineEvent, redactor } from '@plumbline/domain';
 import { listTree } from '@plumbline/repo';
 import type { Sandbox, Toolchain } from '@plumbline/sandbox';
@@ -20,7 +20,7 @@ import { removeTree, WorkTree } from './work-tree.js';
 
 /** What a coder needs besides the step. */
 export interface CoderMeans {
-  readonly artifacts: Pick<ArtifactClient, 'put' | 'putFile' | 'get' | 'getFile'>;
+  readonly artifacts: ArtifactDoor;
   readonly sandbox: Sandbox;
   readonly toolchain: Toolchain | null;
   readonly access: ModelAccess;

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
-import { StepFault, StepStopped } from '@plumbline/bus';
-import type { PlumblineEvent } from '@plumbline/domain';
+import { StepStopped } from '@plumbline/bus';
+import { StepFault, type PlumblineEvent } from '@plumbline/domain';
 import { nodeToolchain, openSandbox, type Sandbox } from '@plumbline/sandbox';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { gateFailed, gatingHandler } from './gating-step.js';

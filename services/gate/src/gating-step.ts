@@ -1,17 +1,16 @@
 import { mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { StepFault, type ArtifactClient, type HeldStep } from '@plumbline/bus';
-import type { CheckResult, EventData, FaultCode, PlumblineEvent } from '@plumbline/domain';
+import { type ArtifactDoor, type HeldStep, Evidence } from '@plumbline/bus';
+import { StepFault, type CheckResult, type EventData, type FaultCode, type PlumblineEvent } from '@plumbline/domain';
 import { GateInfraError, runGate, type BaseRuns, type GateOptions } from '@plumbline/gate';
 import type { OpenedChange } from '@plumbline/repo';
 import type { Sandbox, Toolchain } from '@plumbline/sandbox';
-import { EvidenceStore } from './evidence-store.js';
 import type { GateMetrics } from './metrics.js';
 import { notAChange, openProposedChange } from './open-proposed-change.js';
 
 /** What a gating step needs besides itself. */
 export interface GateMeans {
-  readonly artifacts: Pick<ArtifactClient, 'put' | 'getFile'>;
+  readonly artifacts: ArtifactDoor;
   readonly sandbox: Sandbox;
   readonly toolchain: Toolchain | null;
   readonly metrics: GateMetrics;
@@ -33,7 +32,7 @@ export function gatingHandler(means: GateMeans): (step: HeldStep) => Promise<Plu
       throw new StepFault('HARNESS_BUG', `the history of ${step.taskId} holds no change for ${step.id}`);
     const dir = await makeFolder(means.workDir, step);
     try {
-      const evidence = new EvidenceStore(means.artifacts, step.signal);
+      const evidence = new Evidence(means.artifacts, step.signal);
       const proposed = await openProposedChange(evidence, snapshot, change, dir);
       if (proposed.ok) return [await examine(means, step, change, proposed.change, evidence, dir)];
       return [await refuse(means, step, change, proposed.why)];
@@ -62,7 +61,7 @@ async function examine(
   step: HeldStep,
   proposed: EventData<'change.proposed'>,
   change: OpenedChange,
-  evidence: EvidenceStore,
+  evidence: Evidence,
   dir: string,
 ): Promise<PlumblineEvent> {
   const { sandbox, toolchain, metrics, checks } = means;
@@ -75,7 +74,7 @@ async function examine(
       ...(checks === undefined ? {} : { checks }),
       workDir: join(dir, 'gate'),
       finished: recordedResults(step, proposed.tree),
-      keep: (text, mediaType) => evidence.put(text, mediaType),
+      keep: (text, mediaType) => evidence.putText(text, mediaType),
       onStart: ({ id }) => step.live({ doing: 'check', check: id }),
       onCheck: (result) => recordCheck(step, metrics, result),
     });

@@ -1,8 +1,7 @@
 import { join } from 'node:path';
-import { StepFault } from '@plumbline/bus';
-import type { CheckResult, EventData } from '@plumbline/domain';
+import type { Evidence } from '@plumbline/bus';
+import { StepFault, type CheckResult, type EventData } from '@plumbline/domain';
 import { GitError, openChange, sealWorkspace, type OpenedChange } from '@plumbline/repo';
-import type { EvidenceStore } from './evidence-store.js';
 
 /** A change as the gate may look at it, or why it is none: then the fault is the change's own. */
 export type Proposed =
@@ -16,7 +15,7 @@ const changeFaults: ReadonlySet<string> = new Set(['NOT_LINEAR', 'UNSAFE_TREE', 
  * for what is this machine's fault or the snapshot's, ARTIFACT_UNAVAILABLE when the bytes cannot be had.
  */
 export async function openProposedChange(
-  evidence: EvidenceStore,
+  evidence: Evidence,
   snapshot: EventData<'snapshot.taken'>,
   change: EventData<'change.proposed'>,
   dir: string,

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ArtifactClient, type HeldStep, Evidence } from '@plumbline/bus';
+import { type ArtifactDoor, type HeldStep, Evidence } from '@plumbline/bus';
 import { StepFault, reviewBrief, reviewSchema, type FaultCode, type PlumblineEvent, redactor } from '@plumbline/domain';
 import { type ChatMessage, type Sampling, admitEndpoint, askModel, type ModelAccess } from '@plumbline/model';
 import { GitError, openChange } from '@plumbline/repo';
@@ -15,7 +15,7 @@ import { showDiff, type ShownDiff } from './shown-diff.js';
 
 /** What a reviewer needs besides the step. */
 export interface ReviewerMeans {
-  readonly artifacts: Pick<ArtifactClient, 'put' | 'putFile' | 'get' | 'getFile'>;
+  readonly artifacts: ArtifactDoor;
   readonly access: ModelAccess;
   readonly prompts: Prompts;
   readonly metrics: ReviewerMetrics;

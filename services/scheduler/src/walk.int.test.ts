@@ -1,5 +1,4 @@
-import { StepFault } from '@plumbline/bus';
-import type { FaultCode } from '@plumbline/domain';
+import { StepFault, type FaultCode } from '@plumbline/domain';
 import {
   Crew,
   exampleSubmission,
