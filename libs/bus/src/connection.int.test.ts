@@ -1,5 +1,5 @@
 import { createServer } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { ServerInfo } from '@nats-io/transport-node';
 import { connectBus, refusalOf } from './connection.js';
 import { publishLive } from './live.js';
@@ -10,6 +10,17 @@ beforeAll(async () => {
   broker = await TestBroker.start();
 });
 afterAll(() => broker.close());
+
+const others: TestBroker[] = [];
+/** Another broker, closed after the test however that ends. */
+async function anotherBroker(...options: Parameters<typeof TestBroker.start>): Promise<TestBroker> {
+  const other = await TestBroker.start(...options);
+  others.push(other);
+  return other;
+}
+afterEach(async () => {
+  for (const other of others.splice(0)) await other.close();
+});
 
 describe('connecting', () => {
   it('knows the server and its own inbox', async () => {
@@ -41,9 +52,8 @@ describe('connecting', () => {
   });
 
   it('a server without JetStream is refused', async () => {
-    const plain = await TestBroker.start({ edit: (config) => config.replace(/jetstream \{[^}]*\}/, '') });
+    const plain = await anotherBroker({ edit: (config) => config.replace(/jetstream \{[^}]*\}/, '') });
     await expect(plain.connect('gate')).rejects.toMatchObject({ code: 'no-jetstream', retry: 'never' });
-    await plain.close();
   });
 
   it('a server before 2.9.10 is refused', () => {
@@ -67,7 +77,7 @@ describe('connecting', () => {
 
 describe('losing the server', () => {
   it('reconnects, also after the server refused the password for a while', async () => {
-    const other = await TestBroker.start();
+    const other = await anotherBroker();
     const bus = await other.connect('gate');
     const { version } = bus.capabilities;
     await other.halt('SIGTERM');
@@ -75,7 +85,7 @@ describe('losing the server', () => {
     expect(bus.capabilities.version).toBe(version);
     expect(publishLive(bus, 't1', {})).toBe(false);
     // The same port, other passwords: the client is refused more than twice in a row.
-    const impostor = await TestBroker.start({
+    const impostor = await anotherBroker({
       edit: (config) => config.replaceAll(/password: "[^"]*"/g, 'password: "another-one"'),
       port: other.port,
     });
@@ -84,11 +94,10 @@ describe('losing the server', () => {
     await other.launch();
     await eventually('back', () => bus.connected);
     expect(bus.counters.reconnected).toBe(1);
-    await other.close();
   });
 
   it('drains with and without a server, twice if need be', async () => {
-    const other = await TestBroker.start();
+    const other = await anotherBroker();
     const up = await other.connect('gate');
     await Promise.all([up.drain(), up.drain()]);
     expect(up.nc.isClosed()).toBe(true);
@@ -97,7 +106,6 @@ describe('losing the server', () => {
     await eventually('noticed', () => !down.connected);
     await down.drain(300);
     expect(down.nc.isClosed()).toBe(true);
-    await other.close();
   });
 });
 

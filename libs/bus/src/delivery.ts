@@ -36,7 +36,7 @@ export class Delivery {
   }
 
   private settle(signal: () => void): void {
-    if (this.done) return;
+    // The client's message takes the first signal only, also among several that waited for a binding.
     this.done = true;
     clearInterval(this.timer);
     this.session.settle(this.binding, signal);

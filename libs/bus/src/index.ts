@@ -1,3 +1,4 @@
+export { StepFault } from '@plumbline/domain';
 export { backoffMs, type Backoff } from './backoff.js';
 export { parseJson, PROTOTYPE_KEYS, type JsonLimits, type JsonResult } from './bounded-json.js';
 export { atLeast, capabilities, MINIMUM_SERVER, parseVersion, type Capabilities } from './capabilities.js';
@@ -60,13 +61,7 @@ export {
 } from './topology.js';
 export { contextFromTraceparent, extractTrace, injectTrace, traceparentOf, withSpan } from './trace.js';
 export { ArtifactClient, ArtifactError, mediaTypeHeader } from './artifact-client.js';
+export { Evidence } from './evidence.js';
 export { commandId } from './command-id.js';
 export { LedgerClient, LedgerRefusal, UnreadableHistory, type OpenTask, type TaskHistory } from './ledger-client.js';
-export {
-  StepFault,
-  StepStopped,
-  StepWorker,
-  type HeldStep,
-  type StepReport,
-  type StepWorkerOptions,
-} from './step-worker.js';
+export { StepStopped, StepWorker, type HeldStep, type StepReport, type StepWorkerOptions } from './step-worker.js';

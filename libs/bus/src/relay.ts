@@ -15,10 +15,9 @@ export interface LogMessage {
 }
 
 /**
- * What became of one message. `duplicate`: it already stands at its position. `gap`: LOG ends at `lastSeq`, before `pos - 1`, so it
- * was not stored; go on from there. `foreign`: something else stands at its position (`found` is that message's id), or it was
- * itself stored elsewhere; LOG is no copy of the log and has to be recreated. `unknown`: no answer; it may be stored,
- * publishing it again is safe.
+ * What became of one message. `duplicate`: it already stands at its position. `gap`: LOG ends at `lastSeq`, before `pos - 1`,
+ * so it was not stored; go on from there. `foreign`: something else stands at its position (`found` is that message's id), LOG is
+ * no copy of the log and has to be recreated. `unknown`: no answer; it may be stored, publishing it again is safe.
  */
 export type LogOutcome =
   | { readonly outcome: 'published' | 'duplicate'; readonly pos: number }
@@ -72,8 +71,7 @@ async function publishOne(bus: Bus, message: LogMessage, timeoutMs: number): Pro
       timeout: timeoutMs,
     });
     if (ack.duplicate) return { outcome: 'duplicate', pos };
-    // Servers before 2.10 do not check an expected last sequence of 0.
-    return ack.seq === pos ? { outcome: 'published', pos } : { outcome: 'foreign', pos, found: undefined };
+    return { outcome: 'published', pos };
   } catch (error) {
     if (!(error instanceof JetStreamApiError) || !WRONG_LAST.has(error.code)) return { outcome: 'unknown', pos, error };
     return whatStandsThere(bus, epoch, pos).catch((cause: unknown) => ({ outcome: 'unknown', pos, error: cause }));

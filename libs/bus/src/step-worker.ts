@@ -4,6 +4,7 @@ import {
   leaseHeartbeatMs,
   leaseSelfAbortMs,
   parseStepId,
+  StepFault,
   stepIdSchema,
   taskIdSchema,
   taskStream,
@@ -26,18 +27,6 @@ import { describeError, retryOf } from './errors.js';
 import type { LedgerClient } from './ledger-client.js';
 import { publishLive } from './live.js';
 import { traceparentOf, withSpan } from './trace.js';
-
-/** A step ends without its result, for a reason of the taxonomy. Thrown by handlers; recorded as the step's failure. */
-export class StepFault extends Error {
-  override readonly name = 'StepFault';
-  constructor(
-    readonly code: FaultCode,
-    message: string,
-    options?: ErrorOptions,
-  ) {
-    super(message, options);
-  }
-}
 
 /** Why a running step was told to stop. `lost`: the lease is somebody else's, or the ledger was out of reach for too long. */
 export class StepStopped extends Error {

@@ -136,25 +136,31 @@ function hasKnownExtension(name: string): boolean {
 /** Finds the one file of base a name means: its path, else the only path that ends in it, else the only one that does in any case. */
 function resolver(basePaths: readonly string[]): (name: string) => string | undefined {
   const known = new Set(basePaths);
-  const byFile = new Map<string, string[]>();
+  const byFile = new Map<string, { path: string; ending: string; folded: string }[]>();
   for (const path of known) {
-    const file = path.slice(path.lastIndexOf('/') + 1).toLowerCase();
+    const entry = { path, ending: `/${path}`, folded: `/${path}`.toLowerCase() };
+    const file = entry.folded.slice(entry.folded.lastIndexOf('/') + 1);
     const same = byFile.get(file);
-    if (same === undefined) byFile.set(file, [path]);
-    else same.push(path);
+    if (same === undefined) byFile.set(file, [entry]);
+    else same.push(entry);
   }
   const bySuffix = (name: string): string | undefined => {
     if (known.has(name)) return name;
-    const same = byFile.get(name.slice(name.lastIndexOf('/') + 1).toLowerCase()) ?? [];
-    const hits = same.filter((path) => path.endsWith(`/${name}`));
-    if (hits.length > 0) return hits.length === 1 ? hits[0] : undefined;
-    const folded = same.filter((path) => `/${path}`.toLowerCase().endsWith(`/${name.toLowerCase()}`));
-    return folded.length === 1 ? folded[0] : undefined;
+    const folded = `/${name.toLowerCase()}`;
+    const same = byFile.get(folded.slice(folded.lastIndexOf('/') + 1)) ?? [];
+    const hits = same.filter(({ ending }) => ending.endsWith(`/${name}`));
+    if (hits.length > 0) return hits.length === 1 ? hits[0]?.path : undefined;
+    const alike = same.filter((entry) => entry.folded.endsWith(folded));
+    return alike.length === 1 ? alike[0]?.path : undefined;
   };
+  const found = new Map<string, string | undefined>();
   return (written) => {
-    const name = written.replace(/^\/+/, '');
-    const prefixed = /^[ab]\//.test(name) ? bySuffix(name.slice(2)) : undefined;
-    return bySuffix(name) ?? prefixed;
+    if (!found.has(written)) {
+      const name = written.replace(/^\/+/, '');
+      const prefixed = /^[ab]\//.test(name) ? bySuffix(name.slice(2)) : undefined;
+      found.set(written, bySuffix(name) ?? prefixed);
+    }
+    return found.get(written);
   };
 }
 

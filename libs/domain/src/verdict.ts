@@ -108,7 +108,10 @@ function judgeGate(policy: Policy, facts: Facts, reasons: Reason[], advice: stri
     const evidence = evidenceOf(merged.result);
     if (merged.outcome === 'fail') {
       const effect = effectOf(policy, check);
-      if (effect === 'advise') advice.push(`${check}: ${summary}`);
+      // A policy that requires a check cannot make its failure advice, even one that was never validated.
+      if (effect === 'advise' && policy.required.includes(check))
+        reasons.push({ check, effect: 'demote', summary, evidence });
+      else if (effect === 'advise') advice.push(`${check}: ${summary}`);
       else reasons.push({ check, effect, summary, evidence });
     } else if (merged.outcome === 'unknown') {
       // A check that could not tell withholds what its failure would have withheld; only what is advice when red is advice when blind.

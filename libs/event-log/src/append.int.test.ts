@@ -4,7 +4,7 @@ import type { AppendBatch } from './append-batch.js';
 import { OperationalError } from './errors.js';
 import { EventLog } from './event-log.js';
 import { startPostgres, type PostgresFixture, type TestDatabase } from './postgres.fixture.js';
-import { batch, event, recorded, sequenceAll } from './test-events.fixture.js';
+import { batch, event, recorded, sequenceAll, untilWaiting } from './test-events.fixture.js';
 
 let postgres: PostgresFixture;
 let db: TestDatabase;
@@ -216,6 +216,22 @@ describe('a command', () => {
     expect(await log.append(first)).toEqual({ outcome: 'command-reused', commandId: first.commandId });
   });
 
+  it('that another transaction records between its look-up and its insert is refused', async () => {
+    recorded(await log.append({ ...batch('s'), steps: { open: [{ taskId: 't', step: 'x' }] } }));
+    const blocker = await db.admin.connect();
+    await blocker.query('BEGIN');
+    await blocker.query('SELECT 1 FROM es.step_lease FOR UPDATE');
+    const one = batch('a');
+    const slow = log.append({ ...one, steps: { close: [{ taskId: 't', step: 'x' }] } });
+    await untilWaiting(db.admin, 'Lock');
+    const elsewhere = new EventLog({ pool: db.ledger });
+    recorded(await elsewhere.append({ ...batch('b'), commandId: one.commandId }));
+    await blocker.query('COMMIT');
+    blocker.release();
+    expect((await slow).outcome).toBe('command-reused');
+    expect(await log.readStream('a')).toEqual([]);
+  });
+
   it('is answered from the record after the world has moved on, and may carry another trace', async () => {
     const one = batch('s', 2, 0);
     recorded(await log.append(one));
@@ -235,7 +251,7 @@ describe('a command', () => {
     const blocker = await db.admin.connect();
     await blocker.query('BEGIN');
     await blocker.query(`SELECT 1 FROM es.stream WHERE stream_id = 's' FOR UPDATE`);
-    const running = log.append(one);
+    const lost = expect(log.append(one)).rejects.toMatchObject({ name: 'OperationalError', retry: 'later' });
     let killed = 0;
     while (killed === 0) {
       const result = await blocker.query(
@@ -244,7 +260,7 @@ describe('a command', () => {
       );
       killed = result.rowCount ?? 0;
     }
-    await expect(running).rejects.toMatchObject({ name: 'OperationalError', retry: 'later' });
+    await lost;
     await blocker.query('ROLLBACK');
     blocker.release();
     expect(recorded(await log.append(one)).duplicate).toBe(false);

@@ -110,7 +110,7 @@ describe('put and get', () => {
           sent += slice.length;
           if (sent > 14 * mebibyte) {
             await db.admin.query(
-              `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'test_ledger'`,
+              `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'test_ledger'`,
             );
           }
         }

@@ -5,7 +5,7 @@ import type { AppendBatch, AppendResult } from './append-batch.js';
 import { EventLog } from './event-log.js';
 import type { ClaimResult } from './leases.js';
 import { startPostgres, type PostgresFixture, type TestDatabase } from './postgres.fixture.js';
-import { event, recorded, seededRandom, sequenceAll } from './test-events.fixture.js';
+import { event, recorded, seededRandom, sequenceAll, untilWaiting } from './test-events.fixture.js';
 
 let postgres: PostgresFixture;
 let db: TestDatabase;
@@ -215,6 +215,32 @@ describe('the fence', () => {
     expect(refused).toBeGreaterThan(0);
   });
 
+  it('waits for a change of the lease that is under way, also when the facts go to another stream', async () => {
+    await open('code');
+    const epoch = await granted('a');
+    const other = await db.admin.connect();
+    await other.query('BEGIN');
+    await other.query(`UPDATE es.step_lease SET epoch = epoch + 1, holder = 'b'`);
+    const late = log.append({
+      commandId: randomUUID(),
+      streams: [{ streamId: 'review-1', category: 'review', events: [event(1)] }],
+      fence: { taskId, step: 'code', epoch },
+    });
+    await untilWaiting(db.admin, 'Lock');
+    await other.query('COMMIT');
+    other.release();
+    expect(await late).toMatchObject({ outcome: 'fenced', current: { state: 'held', epoch: epoch + 1 } });
+    expect(await log.readStream('review-1')).toEqual([]);
+  });
+
+  it('is not disturbed when its step is asked for again', async () => {
+    await open('code');
+    const epoch = await granted('a');
+    await open('code');
+    expect((await fact(epoch)).outcome).toBe('appended');
+    expect(await claim('b')).toMatchObject({ outcome: 'held', holder: 'a' });
+  });
+
   it('of one batch does not harm its neighbours in the same group', async () => {
     await open('code');
     const epoch = await granted('a');
@@ -245,6 +271,26 @@ describe('sweeping', () => {
     expect(all[0]).toMatchObject({ taskId, epoch: 1, holder: 'a' });
     await sequenceAll(log);
     expect(await log.audit()).toMatchObject({ ok: true });
+  });
+
+  it('spares a lease that is prolonged while the sweep is under way', async () => {
+    await open('slow', 'code');
+    await granted('a', 'slow');
+    const epoch = await granted('a');
+    await db.admin.query(`UPDATE es.step_lease SET stream_id = 'slow' WHERE step = 'slow'`);
+    await db.admin.query(`CREATE FUNCTION public.dawdle() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN IF NEW.stream_id = 'slow' THEN PERFORM pg_sleep(0.5); END IF; RETURN NEW; END $$`);
+    await db.admin.query(
+      'CREATE TRIGGER dawdle BEFORE INSERT ON es.event FOR EACH ROW EXECUTE FUNCTION public.dawdle()',
+    );
+    await runOut('slow');
+    await delay(2);
+    await runOut();
+    const sweep = log.leases.expireLeases();
+    await untilWaiting(db.admin, 'Timeout');
+    await log.leases.heartbeat({ taskId, step: 'code', epoch, holder: 'a', ttlMs: 60_000 });
+    expect((await sweep).map((l) => l.step)).toEqual(['slow']);
+    expect((await fact(epoch)).outcome).toBe('appended');
   });
 
   it('spares leases that were prolonged', async () => {

@@ -33,6 +33,14 @@ describe('migrate', () => {
     expect(await run(url, 'SELECT name FROM es.migration')).toEqual([{ name: 'CreateEventLog1795219200000' }]);
   });
 
+  it('runs on several databases of one cluster at the same time', async () => {
+    const urls: string[] = [];
+    for (let i = 0; i < 5; i++) urls.push(postgres.adminUrl(await postgres.createEmptyDatabase()));
+    const run = (adminUrl: string) => migrate({ adminUrl, ledgerRole: 'cluster_ledger', ledgerPassword: 'x' });
+    const results = await Promise.all(urls.map(run));
+    expect(results.map((r) => r.applied.length)).toEqual([1, 1, 1, 1, 1]);
+  });
+
   it('refuses a database that is newer than the code', async () => {
     const url = postgres.adminUrl(await postgres.createEmptyDatabase());
     await migrate({ adminUrl: url, ledgerRole: 'migrate_ledger' });

@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { DataSource, type MigrationInterface } from 'typeorm';
 import { errorCode, OperationalError, toOperationalError } from './errors.js';
@@ -70,11 +71,24 @@ async function refuseForeignDatabase(client: Client): Promise<void> {
 async function ensureRole(client: Client, role: string, attributes: string): Promise<void> {
   const found = await client.query('SELECT 1 FROM pg_roles WHERE rolname = $1', [role]);
   if (found.rowCount !== 0) return;
-  try {
-    await client.query(`CREATE ROLE ${client.escapeIdentifier(role)} ${attributes}`);
-  } catch (error) {
-    // Roles belong to the whole cluster: a run on another database may have created it since we looked.
-    if (errorCode(error) !== '42710' && errorCode(error) !== '23505') throw error;
+  await changeRoles(client, `CREATE ROLE ${client.escapeIdentifier(role)} ${attributes}`);
+}
+
+/**
+ * Runs a statement on roles. Roles belong to the whole cluster, which no lock of one database guards: a run on another database may
+ * create the same role or grant first (then there is nothing left to do), or be changing the same row (then we try again).
+ */
+async function changeRoles(client: Client, statement: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await client.query(statement);
+      return;
+    } catch (error) {
+      const code = errorCode(error);
+      if (code === '42710' || code === '23505') return;
+      if (code !== 'XX000' || attempt >= 20) throw error;
+      await delay(Math.random() * 20 * attempt);
+    }
   }
 }
 
@@ -85,12 +99,7 @@ async function ensureMember(client: Client, group: string, member: string): Prom
     [group, member],
   );
   if (isMember.rows[0]?.member === true) return;
-  try {
-    await client.query(`GRANT ${client.escapeIdentifier(group)} TO ${client.escapeIdentifier(member)}`);
-  } catch (error) {
-    // Lost the race against a run on another database of this cluster, which granted the same.
-    if (errorCode(error) !== '23505' && errorCode(error) !== 'XX000') throw error;
-  }
+  await changeRoles(client, `GRANT ${client.escapeIdentifier(group)} TO ${client.escapeIdentifier(member)}`);
 }
 
 async function prepareRoles(client: Client, options: MigrateOptions): Promise<void> {
@@ -100,7 +109,7 @@ async function prepareRoles(client: Client, options: MigrateOptions): Promise<vo
   await ensureRole(client, options.ledgerRole, 'LOGIN');
   if (options.ledgerPassword !== undefined) {
     const role = client.escapeIdentifier(options.ledgerRole);
-    await client.query(`ALTER ROLE ${role} LOGIN PASSWORD ${client.escapeLiteral(options.ledgerPassword)}`);
+    await changeRoles(client, `ALTER ROLE ${role} LOGIN PASSWORD ${client.escapeLiteral(options.ledgerPassword)}`);
   }
   await ensureMember(client, ledgerGroup, options.ledgerRole);
   const me = await client.query<{ name: string; super: boolean; database: string }>(

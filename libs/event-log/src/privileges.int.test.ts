@@ -63,13 +63,19 @@ describe('the ledger role', () => {
     `ALTER TABLE es.event DISABLE TRIGGER ALL`,
     `DROP TABLE es.event`,
     `CREATE TABLE es.mine (a int)`,
-    `SELECT es.record('s', 'thing', 'forged', '{}', '{}')`,
-    `SELECT es.append_effects('{}', '{}', now())`,
     `SET ROLE plumbline_writer`,
     `SET ROLE plumbline_owner`,
     `CREATE OR REPLACE FUNCTION es.sequence(p_limit int, OUT o_count int, OUT o_pos bigint) LANGUAGE sql AS 'SELECT 1, 1::bigint'`,
   ])('may not: %s', async (sql) => {
     expect(await attempt(db.ledger, undefined, sql)).toMatch(/^42501: (permission denied|must be owner)/);
+  });
+
+  it.each([
+    [`SELECT es.record('s', 'thing', 'forged', '{}', '{}')`, 'record'],
+    [`SELECT es.append_effects('{}', '{}', now())`, 'append_effects'],
+    [`SELECT es.append_fences('{}', '{}')`, 'append_fences'],
+  ])('may not call what lies behind the doors: %s', async (sql, name) => {
+    expect(await attempt(db.ledger, undefined, sql)).toBe(`42501: permission denied for function ${name}`);
   });
 
   it('may read, and keep read models of its own', async () => {

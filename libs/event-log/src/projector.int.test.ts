@@ -7,7 +7,7 @@ import type { ParkedEvent, Projection } from './projection.js';
 import { Projector } from './projector.js';
 import type { RecordedEvent } from './recorded-event.js';
 import { tableHash } from './table-hash.js';
-import { batch, recorded, sequenceAll } from './test-events.fixture.js';
+import { batch, recorded, sequenceAll, untilWaiting } from './test-events.fixture.js';
 
 let postgres: PostgresFixture;
 let db: TestDatabase;
@@ -79,6 +79,23 @@ describe('a projector', () => {
     await until(async () => (await one.position()) === 73);
     expect(await seen()).toEqual(upTo(73));
     expect(await one.parked()).toEqual([]);
+  });
+
+  it('lets one of two replicas have each batch', async () => {
+    const [one, two] = [projector(projection()), projector(projection())];
+    await one.catchUp();
+    const blocker = await db.admin.connect();
+    await blocker.query('BEGIN');
+    await blocker.query('SELECT 1 FROM es.checkpoint FOR UPDATE');
+    await fill(25);
+    await Promise.all([one.start(), two.start()]);
+    await untilWaiting(db.admin, 'Lock', 2);
+    await blocker.query('COMMIT');
+    blocker.release();
+    await until(async () => (await one.position()) === 25);
+    await Promise.all([one.stop(), two.stop()]);
+    expect(await one.parked()).toEqual([]);
+    expect(await seen()).toEqual(upTo(25));
   });
 
   it('goes on where it stood after a crash between and within batches', async () => {
@@ -233,6 +250,24 @@ describe('a rebuild', () => {
     await Promise.all(readers);
     expect(reads).toBeGreaterThan(20);
     expect(await seen()).toEqual(upTo(180));
+  });
+
+  it('that finished behind the live tables catches up with them before it takes their place', async () => {
+    await fill(10);
+    const p = projector(projection());
+    await p.catchUp();
+    const reader = await db.admin.connect();
+    await reader.query('BEGIN');
+    await reader.query('SELECT 1 FROM rm_things.seen LIMIT 1');
+    const rebuild = p.rebuild();
+    await untilWaiting(db.admin, 'Lock');
+    await fill(15);
+    const live = projector(projection());
+    await until(async () => (await live.catchUp().catch(() => 0)) === 25);
+    await reader.query('COMMIT');
+    reader.release();
+    expect(await rebuild).toBe(25);
+    expect(await seen()).toEqual(upTo(25));
   });
 
   it('happens by itself for a new version and for a log of another epoch', async () => {

@@ -149,7 +149,9 @@ describe('the sequencer', () => {
     const sequencer = new Sequencer(log, { pollMs: 2, onError: (error) => errors.push(error) });
     sequencer.start();
     for (let i = 0; i < 20 && errors.length === 0; i++) {
-      await db.admin.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'test_ledger'`);
+      await db.admin.query(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'test_ledger'`,
+      );
       await delay(5);
     }
     let done = false;

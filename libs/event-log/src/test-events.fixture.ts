@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Pool } from 'pg';
 import type { AppendBatch, AppendResult, NewEvent } from './append-batch.js';
 import type { EventLog } from './event-log.js';
 
@@ -37,4 +38,15 @@ export function seededRandom(seed: number): () => number {
     t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
     return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
   };
+}
+
+/** Resolves once `count` sessions of the ledger role in this database wait as told: `Lock` for a row, `Timeout` in a sleep. */
+export async function untilWaiting(admin: Pool, kind: 'Lock' | 'Timeout', count = 1): Promise<void> {
+  for (;;) {
+    const result = await admin.query(
+      `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND usename = 'test_ledger' AND wait_event_type = $1`,
+      [kind],
+    );
+    if ((result.rowCount ?? 0) >= count) return;
+  }
 }

@@ -1,1 +1,10 @@
-export {};
+export { checkDocument } from './check-document.js';
+export { allChecks } from './checks/all.js';
+export type { Check, CheckContext, Conclusion, Subject } from './checks/check.js';
+export { createFastGate, type FastGateInput, type FastGateOutcome } from './fast-gate.js';
+export { GateInfraError } from './gate-infra-error.js';
+export { detectProfile } from './profiles/detect-profile.js';
+export type { BuildPlan, NodeTestPlan, NotRunnable, Profile, TestPlan } from './profiles/profile.js';
+export { runCheck, type CheckRequest } from './run-check.js';
+export { runGate, type GateOptions, type GateRun } from './run-gate.js';
+export type { BaseRuns } from './workbench.js';

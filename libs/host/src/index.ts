@@ -12,5 +12,6 @@ export {
   type MetricDefinition,
   type MetricHandles,
 } from './metrics.js';
+export { StartError } from './start-error.js';
 export { startService, type ServiceDescription } from './start-service.js';
 export { BUS, DRAINS, HEALTH, HOST_CONFIG, LOG, METRICS, SERVICE_CONFIG } from './tokens.js';

@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import type { INestApplicationContext } from '@nestjs/common';
-import type { Bus } from '@plumbline/bus';
+import { describeError, type Bus } from '@plumbline/bus';
 import type { ServiceName } from '@plumbline/domain';
 import { BrokerLink } from './connect.js';
 import { Drains } from './drain.js';
@@ -37,9 +37,11 @@ export class ServiceProcess {
   #bus: Bus | undefined;
 
   constructor(
-    private readonly service: ServiceName,
+    service: ServiceName,
     private readonly config: HostConfig,
     private readonly log: Log,
+    /** Tells the operator one sentence. */
+    private readonly tell: (sentence: string) => void,
   ) {
     this.#link = new BrokerLink(service, config.nats, log);
     this.health.register('nats', this.#link.readiness);
@@ -53,12 +55,11 @@ export class ServiceProcess {
   /** The first signal asks for an orderly end, the second for an immediate one. An exception that nobody caught ends the process. */
   takeSignals(): void {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => this.#onSignal(signal));
-    const crash = (err: unknown): never => {
+    // Rejections that nobody handled arrive here too.
+    process.on('uncaughtException', (err) => {
       this.log.fatal({ err }, 'uncaught exception');
       process.exit(1);
-    };
-    process.on('uncaughtException', crash);
-    process.on('unhandledRejection', crash);
+    });
   }
 
   /** Runs the start; what it throws is told to the operator and ends the process with 1, after giving back what was taken. */
@@ -67,9 +68,9 @@ export class ServiceProcess {
       await start();
     } catch (err) {
       if (this.stopping) return;
-      const sentence = err instanceof StartError ? err.message : undefined;
-      this.log.fatal({ err }, sentence ?? 'the start failed');
-      process.stderr.write(`${this.service}: ${sentence ?? `the start failed: ${String(err)}`}\n`);
+      const sentence = err instanceof StartError ? err.message : `the start failed: ${describeError(err)}`;
+      this.log.fatal({ err }, sentence);
+      this.tell(sentence);
       await this.#stop(1);
     }
   }

@@ -6,6 +6,7 @@ import type { z } from 'zod';
 import { configure, type HostConfig } from './host-config.js';
 import { HostModule, nestLogger, type ServiceModule } from './host-module.js';
 import { createLog } from './log.js';
+import { blotter } from './redaction.js';
 import { ServiceProcess } from './service-process.js';
 import { startTracing } from './tracing.js';
 
@@ -28,13 +29,15 @@ export interface ServiceDescription<Own> {
 export async function startService<Own>(description: ServiceDescription<Own>): Promise<void> {
   const { name } = description;
   const configured = configure(name, description.config, process.env);
+  const tell = (sentence: string): void => void process.stderr.write(`${name}: ${sentence}\n`);
   if (!configured.ok) {
-    for (const problem of configured.problems) process.stderr.write(`${name}: ${problem}\n`);
+    configured.problems.forEach(tell);
     process.exit(2);
   }
   const { host, own, secrets } = configured.config;
   const log = createLog({ service: name, level: host.logLevel, secrets });
-  const service = new ServiceProcess(name, host, log);
+  const blot = blotter(secrets);
+  const service = new ServiceProcess(name, host, log, (sentence) => tell(blot(sentence)));
   service.takeSignals();
   await service.guard(async () => {
     const { instance, otlpEndpoint: endpoint } = host;
@@ -58,6 +61,7 @@ export async function startService<Own>(description: ServiceDescription<Own>): P
     if (service.stopping) return;
     http.serve(app.getHttpAdapter().getInstance() as Parameters<typeof http.serve>[0]);
     health.state = 'ready';
-    log.info({ http: http.url }, 'ready');
+    // Whoever started the process waits for this line, whatever the log level.
+    log.child({}, { level: 'info' }).info({ http: http.url }, 'ready');
   });
 }

@@ -7,7 +7,7 @@ import {
   type OnApplicationBootstrap,
   type OnApplicationShutdown,
 } from '@nestjs/common';
-import { type Bus } from '@plumbline/bus';
+import type { Bus } from '@plumbline/bus';
 import { z } from 'zod';
 import {
   BUS,
@@ -49,14 +49,15 @@ class Jobs implements OnApplicationBootstrap, OnApplicationShutdown {
   }
 
   async onApplicationBootstrap(): Promise<void> {
-    if (this.config.TINY_FAIL === 'bootstrap') throw new Error('bootstrap went wrong');
+    if (this.config.TINY_FAIL === 'bootstrap')
+      throw new Error(`bootstrap went\nwrong with ${this.config.PLUMB_TINY_TOKEN}`);
     await new Promise((done) => setTimeout(done, this.config.TINY_BOOT_MS));
     this.log.info({ apiToken: this.config.PLUMB_TINY_TOKEN }, `bootstrapped with ${this.config.PLUMB_TINY_TOKEN}`);
     if (this.config.TINY_FAIL === 'uncaught') setTimeout(() => Promise.reject(new Error('nobody caught this')), 20);
   }
 
   onApplicationShutdown(): void {
-    this.log.info('hooks ran');
+    this.log.info({ natsClosed: this.bus.nc.isClosed() }, 'hooks ran');
   }
 
   async run(id: string): Promise<{ id: string }> {
@@ -75,8 +76,8 @@ class Jobs implements OnApplicationBootstrap, OnApplicationShutdown {
   async #drain(deadline: AbortSignal): Promise<void> {
     this.log.info('draining');
     while (this.#running.size > 0 && !deadline.aborted) await new Promise((done) => setTimeout(done, 10));
-    // The broker is still there while work is drained.
-    await this.bus.nc.flush();
+    // The connection is still there while work is drained, unless the broker itself is away.
+    if (this.bus.connected) await this.bus.nc.flush();
     this.log.info('drained');
   }
 }
@@ -91,6 +92,14 @@ class TinyController {
   @Get('jobs/:id')
   run(@Param('id') id: string): Promise<{ id: string }> {
     return this.jobs.run(id);
+  }
+
+  /** Work that nobody drains: only its request holds it. */
+  @Get('slow')
+  async slow(): Promise<string> {
+    this.log.info('slow request');
+    await new Promise((done) => setTimeout(done, 500));
+    return 'done';
   }
 
   @Get('finish/:id')

@@ -1,1 +1,2 @@
-export {};
+export { gateFailed, gatingHandler, type GateMeans } from './gating-step.js';
+export { gateMetrics, type GateMetrics } from './metrics.js';

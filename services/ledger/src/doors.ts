@@ -11,7 +11,14 @@ import {
   type RequestContext,
   type Serving,
 } from '@plumbline/bus';
-import { doorServices, doorSubject, type ServiceName } from '@plumbline/domain';
+import {
+  doorServices,
+  doorSubject,
+  type AppendReply,
+  type AppendRequest,
+  type LeaseRequest,
+  type ServiceName,
+} from '@plumbline/domain';
 import type { EventLog } from '@plumbline/event-log';
 import type { Log } from '@plumbline/host';
 import { z } from 'zod';
@@ -56,12 +63,17 @@ export class Doors {
         const startedAt = performance.now();
         const answer = await append.append(service, body);
         this.metrics.plumb_log_append_seconds.observe((performance.now() - startedAt) / 1_000);
+        if (answer.ok) this.noteAppend(service, body as AppendRequest, answer.value);
         return answer;
       });
       await this.door(doorSubject('lease', service), service, 'lease', async (body) => {
         const answer = await lease.handle(service, body);
-        if (answer.ok && (body as { op?: unknown }).op === 'claim')
-          this.metrics.plumb_lease_claims_total.inc(1, { outcome: answer.value.outcome });
+        if (answer.ok && (body as LeaseRequest).op === 'claim') {
+          const { taskId, step } = body as LeaseRequest;
+          const { outcome } = answer.value;
+          this.metrics.plumb_lease_claims_total.inc(1, { outcome });
+          this.logger.info({ taskId, step, caller: service, outcome }, 'claim');
+        }
         return answer;
       });
       await this.door(doorSubject('read', service), service, 'read', (body) => read.handle(body));
@@ -96,6 +108,15 @@ export class Doors {
         return refuse(code, message, 'never', details);
       });
     this.serving.push(await serve(this.bus, subject, options, handler));
+  }
+
+  /** What was appended to which task, by whom: the ledger's part in a task's story. */
+  private noteAppend(caller: ServiceName, { streams, fence }: AppendRequest, { outcome }: AppendReply): void {
+    for (const { streamId, events } of streams) {
+      const task = streamId.startsWith('task-') ? { taskId: streamId.slice('task-'.length) } : { streamId };
+      const step = fence === undefined ? {} : { step: fence.step };
+      this.logger.info({ ...task, ...step, caller, outcome, types: events.map(({ type }) => type) }, 'append');
+    }
   }
 
   private async dead(body: unknown): Promise<Answer> {

@@ -1,1 +1,2 @@
-export {};
+export { nodeAgentConfig, type NodeAgentConfig } from './config.js';
+export { nodeAgentMetrics } from './metrics.js';

@@ -1,1 +1,3 @@
-export {};
+export { reviewerMetrics, type ReviewerMetrics } from './metrics.js';
+export { loadPrompts, type Prompts } from './prompts.js';
+export { reviewFailed, reviewHandler, type ReviewerMeans } from './review-step.js';

@@ -39,6 +39,7 @@ import { schedulerMetrics, type SchedulerMetrics } from './metrics.js';
 import { Reconciler } from './reconciler.js';
 import { Seating } from './seating.js';
 import { TaskManager } from './task-manager.js';
+import { WaitingNotes } from './waiting-notes.js';
 
 const drainMs = 10_000;
 /** Whoever asks wants an answer while they wait for it. */
@@ -78,10 +79,9 @@ export class SchedulerService implements OnApplicationBootstrap {
       onState: (taskId, state) => this.seating.update(taskId, state),
       onEvents: (taskId, events) => this.count(taskId, events),
     });
+    const notes = new WaitingNotes(() => this.manager, onError('a note of why a step waits'));
     this.seating = new Seating(this.fleet, () => this.manager, {
-      onWaits: (step, reasons) => {
-        this.log.debug({ taskId: step.taskId, step: step.step, reasons }, 'a step waits for a model');
-      },
+      onWaits: (step, reasons) => notes.note(step, reasons),
       onError: onError('seating'),
     });
     this.intake = new Intake(this.manager);
@@ -152,7 +152,6 @@ export class SchedulerService implements OnApplicationBootstrap {
     const result = await this.inSpan(kind, parent, () =>
       read.outcome === 'read' ? this.intake.data(read.kind, read.data, read.origin) : Promise.resolve(read),
     );
-    this.note(kind, result);
     // What could not be recorded now stays in the stream; what was refused is answered where the sender can see it.
     if (result.outcome === 'refused' && result.refusal.code === 'UNAVAILABLE')
       return { outcome: 'nak', delayMs: 1_000 };
@@ -202,7 +201,6 @@ export class SchedulerService implements OnApplicationBootstrap {
           AbortSignal.timeout(requestPatienceMs),
         ),
       );
-      this.note(kind, result);
       if (result.outcome === 'accepted')
         return { ok: true, value: { taskId: result.taskId, duplicate: result.duplicate } };
       const { code, message, problems } = result.refusal;
@@ -215,6 +213,8 @@ export class SchedulerService implements OnApplicationBootstrap {
   private inSpan(kind: string, parent: Context, work: () => Promise<IntakeResult>): Promise<IntakeResult> {
     return withSpan(`intake ${kind.slice(0, 40)}`, SpanKind.CONSUMER, parent, {}, async (span) => {
       const result = await work();
+      // Inside the span, so that the line can be found by the trace that begins with it.
+      this.note(kind, result);
       if (result.outcome === 'accepted') span.setAttribute('plumb.task.id', result.taskId);
       return result;
     });

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { context as contextApi, ROOT_CONTEXT } from '@opentelemetry/api';
 import { admit, type Admission, type FleetState, type TaskState, type WaitReason } from '@plumbline/domain';
 import type { FleetView } from './fleet-view.js';
 import type { TaskManager } from './task-manager.js';
@@ -50,13 +51,17 @@ export class Seating {
       .sort()[0];
   }
 
-  /** Learns which steps of a task wait now. Looks that were overtaken by a later one tell nothing. */
+  /**
+   * Learns which steps of a task wait now. Looks that were overtaken by a later one tell nothing. Only a step that did not wait before is a
+   * reason for a pass: looking at a task that goes on waiting must not start another look at it.
+   */
   update(taskId: string, state: TaskState): void {
     const known = this.known.get(taskId);
     if (known !== undefined && known.version > state.version) return;
     const steps = waitingStepsOf(taskId, state);
     this.known.set(taskId, { version: state.version, lookedAt: performance.now(), steps });
-    if (steps.length > 0) this.wish();
+    const before = new Set(known?.steps.map((step) => step.step));
+    if (steps.some((step) => !before.has(step.step))) this.wish();
   }
 
   /** Forgets the tasks that are not open, unless they were looked at after the list of open tasks was made. */
@@ -68,7 +73,8 @@ export class Seating {
   /** Asks for a pass: something became free, or somebody waits. */
   wish(): void {
     this.wanted = true;
-    if (!this.stopping) this.running ??= this.passes();
+    // A pass is about many tasks: it belongs to the trace of none of them.
+    if (!this.stopping) this.running ??= contextApi.with(ROOT_CONTEXT, () => this.passes());
   }
 
   /** Begins no further pass and resolves when the one that runs is over. */

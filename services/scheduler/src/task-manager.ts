@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { context as contextApi } from '@opentelemetry/api';
-import { commandId, traceparentOf, type LedgerClient, type TaskHistory } from '@plumbline/bus';
+import { context as contextApi, trace, type Context } from '@opentelemetry/api';
+import { commandId, contextFromTraceparent, traceparentOf, type LedgerClient, type TaskHistory } from '@plumbline/bus';
 import {
   decide,
   effectsOf,
@@ -67,12 +67,14 @@ export class TaskManager {
       const decision = decide(history.state, input);
       if (decision.outcome === 'refused') return { ...decision, history };
       const state = decision.events.reduce<TaskState>(evolve, history.state);
-      const reply = await this.record(taskId, history, decision.events, grants, options);
+      const ofTask = traceOf(history);
+      const reply = await contextApi.with(ofTask, () => this.record(taskId, history, decision.events, grants, options));
       if (input.kind === 'submit' && reply !== 'nothing' && reply.outcome === 'appended' && reply.duplicate) continue;
       if (reply === 'nothing' || reply.outcome === 'appended') {
         this.hooks.onState(taskId, state);
         // A repeated command was counted when it was first appended.
-        if (reply !== 'nothing' && !reply.duplicate) this.hooks.onEvents(taskId, decision.events);
+        if (reply !== 'nothing' && !reply.duplicate)
+          contextApi.with(ofTask, () => this.hooks.onEvents(taskId, decision.events));
         return { outcome: 'accepted', events: decision.events, state };
       }
       if (reply.outcome === 'command-reused' && options.commandId !== undefined)
@@ -126,8 +128,7 @@ export class TaskManager {
       });
     }
     const content = createHash('sha256').update(JSON.stringify(streams)).digest('hex');
-    // Below what is being handled; a decision that nothing of the task's trace led to (a timer, a look around) goes on from its beginning.
-    const traceparent = traceparentOf(contextApi.active()) ?? history.traceparent;
+    const traceparent = traceparentOf(contextApi.active());
     const request: AppendRequest = {
       commandId: options.commandId ?? commandId('decision', taskId, history.state.version, content),
       streams,
@@ -144,4 +145,15 @@ export class TaskManager {
     };
     return this.ledger.append(request, options.signal);
   }
+}
+
+/**
+ * Below what is being handled, if that is of the task's own trace. What leads to a decision may also be a look around, a timer, or another
+ * task that made room: the decision then goes on from where the task began, and never in the other one's trace.
+ */
+function traceOf({ state, traceparent }: TaskHistory): Context {
+  const active = contextApi.active();
+  if (state.version === 0) return active;
+  const own = contextFromTraceparent(traceparent);
+  return trace.getSpanContext(active)?.traceId === trace.getSpanContext(own)?.traceId ? active : own;
 }

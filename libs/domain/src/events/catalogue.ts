@@ -20,7 +20,7 @@ import { judgementSchema } from '../verdict.js';
 /**
  * Every event there is, in the order of the walk: who alone may append it, its current version, and its data. An event's type is
  * `<category>.<event>`; on the bus it is `dev.plumbline.<category>.<event>.v<version>` on subject `log.<category>.<event>.<id>`. Schemas are
- * for ever: a change that is not additive is a new version with an upcaster (see upcast.ts) and a new line in the golden corpus.
+ * for ever: a change that is not additive is a new version with an upcaster (see codec.ts) and a new line in the golden corpus.
  */
 
 const step = stepIdSchema;
@@ -102,6 +102,24 @@ export const eventCatalogue = {
     'scheduler',
     1,
     z.strictObject({ step, attempt, seat: seatSchema, tier: z.int().min(1).max(5) }),
+  ),
+  /** Why no model could be admitted for a waiting step, with the numbers. Recorded when the reasons change in kind, not at every look. */
+  'task.admission-refused': event(
+    'scheduler',
+    1,
+    z.strictObject({
+      step,
+      reasons: z
+        .array(
+          z.strictObject({
+            code: z.enum(['NO_MODEL', 'MODEL_UNREACHABLE', 'NO_FREE_SLOT', 'MEMORY_BUDGET', 'POOL_UNKNOWN']),
+            message: shortText,
+            numbers: z.record(z.string().max(40), z.number()),
+          }),
+        )
+        .min(1)
+        .max(20),
+    }),
   ),
   'task.coding-requested': event(
     'scheduler',

@@ -1,4 +1,6 @@
 import type { PlumblineEvent, SeatedModel } from '../events/catalogue.js';
+import { cut } from '../cut.js';
+import type { WaitReason } from '../fleet/fleet.js';
 import type { StepId } from '../names.js';
 import { evolve } from './evolve.js';
 import { react } from './react.js';
@@ -11,6 +13,8 @@ export type TaskInput =
   | { kind: 'observe' }
   /** A model was admitted for a step that waits for one. */
   | { kind: 'seat'; step: StepId; model: SeatedModel }
+  /** No model could be admitted for a step that waits for one. */
+  | { kind: 'wait'; step: StepId; reasons: readonly WaitReason[] }
   /** These steps have no live lease although they were dispatched a while ago: their message may be lost. */
   | { kind: 'reconcile'; idleSteps: readonly StepId[] }
   | { kind: 'cancel'; by: string; why: string }
@@ -48,6 +52,8 @@ export function decide(state: TaskState, input: TaskInput): Decision {
       return settle(state, []);
     case 'seat':
       return seat(state, input);
+    case 'wait':
+      return accepted(waits(state, input));
     case 'reconcile':
       return reconcile(state, input.idleSteps);
     case 'cancel':
@@ -71,6 +77,17 @@ function settle(state: TaskState, first: PlumblineEvent[]): Decision {
     current = more.reduce(evolve, current);
   }
   throw new Error('the process manager does not come to rest');
+}
+
+/** Recorded once for each kind of obstacle: the numbers change with every other task's grant, and would fill the history with noise. */
+function waits(state: TaskState, input: { step: StepId; reasons: readonly WaitReason[] }): PlumblineEvent[] {
+  const step = state.steps[input.step];
+  const kinds = (reasons: readonly WaitReason[]): string =>
+    [...new Set(reasons.map((reason) => reason.code))].sort().join();
+  if (step?.status !== 'waiting' || input.reasons.length === 0) return [];
+  if (kinds(input.reasons) === kinds(step.refused ?? [])) return [];
+  const reasons = input.reasons.slice(0, 20).map((reason) => ({ ...reason, message: cut(reason.message, 500) }));
+  return [{ type: 'task.admission-refused', data: { step: step.id, reasons } }];
 }
 
 /** First what follows anyway, in case the message that said so was lost; the rest is asked for once more. */

@@ -67,7 +67,7 @@ export function effectsOf(before: TaskState, events: readonly PlumblineEvent[]):
     }
   }
   effects.cancelTimers = stepsOf(after)
-    .filter((step) => step.status !== 'requested' && (step.deadlineSet || before.steps[step.id]?.deadlineSet === true))
+    .filter((step) => step.status !== 'requested' && before.steps[step.id]?.deadlineSet === true)
     .map((step) => timerId(after, step.id, 'deadline'));
   effects.grantsKept = liveSteps(after).flatMap((step) =>
     step.model === undefined || step.status !== 'requested' ? [] : [step.model.grantId],

@@ -25,6 +25,10 @@ export function evolve(state: TaskState, event: PlumblineEvent & { at?: string }
     case 'task.coding-requested':
     case 'task.review-requested':
       return requested(next, event.data, phaseOfRequest[event.type]);
+    case 'task.admission-refused':
+      return patchStep(next, event.data.step, (step) =>
+        step.status === 'waiting' ? { refused: event.data.reasons } : {},
+      );
     case 'task.capacity-awaited':
       return awaited(next, event.data);
     case 'snapshot.taken':

@@ -1,19 +1,17 @@
 import { describe, expect, it } from 'vitest';
-import { World } from '../../test/world.js';
+import { inPhase, snapshotted } from '../../test/phases.js';
 import { aModel, aPolicy, aSubmission, anApproval, failureOf, oid, successOf } from '../../test/builders.js';
 import { faultCodeNames, faultCodes, type FaultCode } from '../faults.js';
 import type { PlumblineEvent } from '../events/catalogue.js';
 import { decide, type TaskInput } from './decide.js';
 import { evolve } from './evolve.js';
-import { initialTask, type TaskPhase } from './state.js';
+import { initialTask } from './state.js';
 
 const by = { by: 'ada', why: 'looked at it' };
 const go = { kind: 'rule', decision: 'go', ...by } as const;
 const noGo = { kind: 'rule', decision: 'no-go', ...by } as const;
 const retry = { kind: 'retry', ...by } as const;
 const cancel = { kind: 'cancel', ...by } as const;
-const snapshotted = (overrides = {}): World => new World().submit(overrides).succeed('snapshot.0.1');
-const oneTry = aPolicy({ attempts: { perTier: [1] } });
 const twoSeats = aPolicy({
   panel: {
     seats: [
@@ -159,18 +157,6 @@ describe('the walk, event by event', () => {
     expect(world.state.phase).toBe('awaiting-ruling');
   });
 });
-
-const inPhase: Record<Exclude<TaskPhase, 'judged' | 'retrying' | 'escalated'>, () => World> = {
-  none: () => new World(),
-  submitted: () => new World().submit(),
-  'waiting-for-capacity': () => snapshotted(),
-  coding: () => snapshotted().seat('coding.1.1'),
-  gating: () => snapshotted().seat('coding.1.1').succeed('coding.1.1'),
-  reviewing: () => snapshotted().seat('coding.1.1').succeed('coding.1.1').succeed('gating.1.1'),
-  publishing: () => snapshotted().attempt(1),
-  'awaiting-ruling': () => snapshotted({ policy: oneTry }).attempt(1, { tests: 'fail' }),
-  closed: () => snapshotted({ publish: 'none' }).attempt(1),
-};
 
 describe('every phase against every input', () => {
   const inputs: Record<string, TaskInput> = {
@@ -354,12 +340,39 @@ describe('leases and timers', () => {
     expect(world.observe()).toEqual([]);
     expect(world.step('coding.1.1')).toMatchObject({ status: 'succeeded', deadlinePassed: false });
   });
+  it('waits for the timer of this retry, not for any that fired before', () => {
+    const world = inPhase.gating();
+    world.fire('retry', 'gating.1.1');
+    world.fail('gating.1.1', 'GATE_ERROR');
+    expect(world.live).toEqual(['gating.1.1:retrying']);
+  });
   it('cancels the deadline of a step once, not for ever', () => {
     const world = inPhase.gating().succeed('gating.1.1');
     expect(world.timers.size).toBe(0);
     expect(
       Object.values(world.state.steps).filter((step) => step.deadlineSet && step.status === 'succeeded').length,
     ).toBeLessThanOrEqual(1);
+  });
+});
+
+describe('cancellation', () => {
+  it.each([
+    'submitted',
+    'waiting-for-capacity',
+    'coding',
+    'gating',
+    'reviewing',
+    'publishing',
+    'awaiting-ruling',
+  ] as const)('ends a task that is %s', (phase) => {
+    const world = inPhase[phase]();
+    world.decide(cancel);
+    expect(world.state).toMatchObject({ phase: 'closed', outcome: { outcome: 'cancelled' } });
+    expect(world.live).toEqual([]);
+    expect(world.timers.size + world.grants.size).toBe(0);
+    expect([...world.opened].filter((step) => !world.closedSteps.has(step))).toEqual([]);
+    expect(world.state.escalations.some((entry) => entry.open)).toBe(false);
+    expect(world.decide(cancel)).toEqual({ outcome: 'accepted', events: [] });
   });
 });
 
@@ -474,98 +487,5 @@ describe('zombies and liars', () => {
       { type: 'task.ruled', data: { decision: 'go', ...by, attempt: 1 } },
     );
     expect(closed.state).toEqual({ ...before, version: version + 8 });
-  });
-});
-
-describe('rulings', () => {
-  const failed = (): World => inPhase['awaiting-ruling']();
-  it('publishes a change ruled GO under the waived label', () => {
-    const world = failed();
-    world.decide(go);
-    expect(world.events.at(-1)).toMatchObject({
-      type: 'task.publishing-requested',
-      data: { label: 'GO-WAIVED', attempt: 1 },
-    });
-    world.succeed('publishing.1.1');
-    expect(world.state.outcome).toEqual({ outcome: 'go-waived', verdict: 'GO-WAIVED' });
-  });
-  it('closes with the waived label when nothing is to be published', () => {
-    const world = snapshotted({ policy: oneTry, publish: 'none' }).attempt(1, { tests: 'fail' });
-    world.decide(go);
-    expect(world.state.outcome).toEqual({ outcome: 'go-waived', verdict: 'GO-WAIVED' });
-  });
-  it('closes as NO-GO, with the verdict that the rules gave', () => {
-    const world = failed();
-    world.decide(noGo);
-    expect(world.state.outcome).toEqual({ outcome: 'no-go', verdict: 'NO-GO' });
-  });
-  it('refuses GO on an attempt without a change', () => {
-    const world = snapshotted({ policy: oneTry }).seat('coding.1.1').fail('coding.1.1', 'EMPTY_DIFF');
-    expect(world.decide(go)).toMatchObject({ outcome: 'refused', code: 'ILLEGAL_STATE' });
-    expect(world.decide(noGo)).toMatchObject({ outcome: 'accepted' });
-  });
-  it('refuses a ruling about an attempt that is not the current one', () => {
-    const world = failed();
-    expect(world.decide({ ...go, attempt: 2 })).toMatchObject({ outcome: 'refused', code: 'ILLEGAL_STATE' });
-    expect(world.decide({ ...go, attempt: 1 })).toMatchObject({ outcome: 'accepted' });
-  });
-  it('takes the same ruling twice for one', () => {
-    const world = failed();
-    world.decide(go);
-    expect(world.decide(go)).toEqual({ outcome: 'accepted', events: [] });
-    expect(world.decide(noGo)).toMatchObject({ outcome: 'refused' });
-  });
-  it('goes back to the human when a ruled change cannot be published, and a second ruling publishes again', () => {
-    const world = failed();
-    world.decide(go);
-    world.fail('publishing.1.1', 'BRANCH_TAKEN');
-    expect(world.state.phase).toBe('awaiting-ruling');
-    world.decide(go);
-    expect(world.live).toEqual(['publishing.1.2:requested']);
-  });
-  it('publishes a real GO as GO when a human only mends what kept it from being published', () => {
-    const world = inPhase.publishing().fail('publishing.1.1', 'BRANCH_TAKEN');
-    world.decide(go);
-    expect(world.events.at(-1)).toMatchObject({ data: { label: 'GO' } });
-    world.succeed('publishing.1.2');
-    expect(world.state.outcome).toEqual({ outcome: 'go', verdict: 'GO' });
-  });
-  it('does not carry a ruling over to a later attempt', () => {
-    const world = failed();
-    world.decide(go);
-    world.fail('publishing.1.1', 'BRANCH_TAKEN');
-    world.decide(retry);
-    world.attempt(2, { tests: 'fail' });
-    expect(world.state.phase).toBe('awaiting-ruling');
-    expect(world.types.filter((type) => type === 'task.publishing-requested').length).toBe(1);
-  });
-  it('takes the snapshot anew when a human retries a task whose base could not be had', () => {
-    const world = new World().submit().fail('snapshot.0.1', 'BASE_UNKNOWN');
-    expect(world.state.phase).toBe('awaiting-ruling');
-    world.decide(retry);
-    expect(world.live).toEqual(['snapshot.0.2:requested']);
-    world.succeed('snapshot.0.2');
-    expect(world.live).toEqual(['coding.1.1:waiting']);
-  });
-});
-
-describe('cancellation', () => {
-  it.each([
-    'submitted',
-    'waiting-for-capacity',
-    'coding',
-    'gating',
-    'reviewing',
-    'publishing',
-    'awaiting-ruling',
-  ] as const)('ends a task that is %s', (phase) => {
-    const world = inPhase[phase]();
-    world.decide(cancel);
-    expect(world.state).toMatchObject({ phase: 'closed', outcome: { outcome: 'cancelled' } });
-    expect(world.live).toEqual([]);
-    expect(world.timers.size + world.grants.size).toBe(0);
-    expect([...world.opened].filter((step) => !world.closedSteps.has(step))).toEqual([]);
-    expect(world.state.escalations.some((entry) => entry.open)).toBe(false);
-    expect(world.decide(cancel)).toEqual({ outcome: 'accepted', events: [] });
   });
 });

@@ -128,7 +128,7 @@ export function explainWait(
     const message = `waits for a human since attempt ${open.attempt}: rule go, rule no-go, retry or cancel`;
     return [{ code: 'AWAITING_RULING', message, numbers: { attempt: open.attempt } }, ...because];
   }
-  const steps = liveSteps(state).flatMap((step) => explainStep(step, admissions[step.id] ?? []));
+  const steps = liveSteps(state).flatMap((step) => explainStep(step, admissions[step.id] ?? step.refused ?? []));
   return steps.length > 0
     ? steps
     : [{ code: 'BEING_DECIDED', message: `the next step after ${state.phase} is being decided`, numbers: {} }];

@@ -232,20 +232,12 @@ function afterJudgement(state: TaskState): PlumblineEvent[] {
   const ruling =
     state.ruling !== undefined && state.ruling.attempt === (attempt?.n ?? 0) ? state.ruling.decision : undefined;
   if (ruling === 'no-go') return [{ type: 'task.closed', data: { outcome: 'no-go', verdict } }];
-  const ruledGo = ruling === 'go' && verdict !== 'GO';
-  if (attempt !== undefined && (verdict === 'GO' || ruledGo)) return publishOrClose(state, attempt, ruledGo);
+  if (attempt !== undefined && (verdict === 'GO' || ruling === 'go')) return publishOrClose(state, attempt);
   return nextAfterFailure(state, attempt);
 }
 
-function publishOrClose(state: TaskState, attempt: AttemptState, ruledGo: boolean): PlumblineEvent[] {
-  if (state.submission?.publish === 'none') {
-    return [
-      {
-        type: 'task.closed',
-        data: ruledGo ? { outcome: 'go-waived', verdict: 'GO-WAIVED' } : { outcome: 'go', verdict: 'GO' },
-      },
-    ];
-  }
+function publishOrClose(state: TaskState, attempt: AttemptState): PlumblineEvent[] {
+  if (state.submission?.publish === 'none') return [closedAsGo(state)];
   const last = latestStep(state, 'publishing', attempt.n);
   return request(
     state,
@@ -298,15 +290,7 @@ function afterPublishing(state: TaskState): PlumblineEvent[] {
   const attempt = currentAttempt(state);
   const step = attempt === undefined ? undefined : latestStep(state, 'publishing', attempt.n);
   if (step === undefined) return [];
-  if (step.status === 'succeeded') {
-    const waived = publishLabel(state) === 'GO-WAIVED';
-    return [
-      {
-        type: 'task.closed',
-        data: waived ? { outcome: 'go-waived', verdict: 'GO-WAIVED' } : { outcome: 'go', verdict: 'GO' },
-      },
-    ];
-  }
+  if (step.status === 'succeeded') return [closedAsGo(state)];
   if (!isOver(step)) return [];
   return retryOr(
     step,
@@ -316,4 +300,11 @@ function afterPublishing(state: TaskState): PlumblineEvent[] {
       ]),
     step.try,
   );
+}
+
+/** The end of a task whose change may be merged, under the label that says whether the rules or only a human let it pass. */
+function closedAsGo(state: TaskState): PlumblineEvent {
+  return publishLabel(state) === 'GO'
+    ? { type: 'task.closed', data: { outcome: 'go', verdict: 'GO' } }
+    : { type: 'task.closed', data: { outcome: 'go-waived', verdict: 'GO-WAIVED' } };
 }

@@ -47,6 +47,8 @@ export interface StepState {
   nextStep?: StepId;
   failure?: { code: FaultCode; detail: string };
   model?: SeatedModel;
+  /** Why it waits, as last recorded. */
+  refused?: EventData<'task.admission-refused'>['reasons'];
 }
 
 export interface AttemptState {

@@ -10,6 +10,7 @@ const summaries: { readonly [T in EventType]: (data: EventData<T>) => string } =
   'task.snapshot-requested': ({ dispatch }) => `asked for the snapshot of base${again(dispatch)}`,
   'snapshot.taken': ({ base }) => `base is ${short(base)}`,
   'snapshot.failed': ({ code, detail }) => `no snapshot of base: ${code}: ${detail}`,
+  'task.admission-refused': ({ reasons }) => `no model could be admitted: ${reasons[0]?.message ?? 'no reason given'}`,
   'task.capacity-awaited': ({ attempt, seat, tier }) => `attempt ${attempt} waits for a ${seat} of tier ${tier}`,
   'task.coding-requested': ({ attempt, model, dispatch }) =>
     `attempt ${attempt} handed to ${model.name} on ${model.node}${again(dispatch)}`,

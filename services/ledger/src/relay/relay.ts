@@ -1,4 +1,4 @@
-import { ensureTopology, publishLog, recreateLog, verifyLog, type Bus } from '@plumbline/bus';
+import { ensureDurables, ensureStreams, publishLog, recreateLog, verifyLog, type Bus } from '@plumbline/bus';
 import type { EventLog } from '@plumbline/event-log';
 import { logMessage } from './log-message.js';
 
@@ -53,8 +53,8 @@ export class Relay {
   private async run(): Promise<void> {
     while (!this.stopping) {
       try {
-        const first = await this.reconcile();
-        await this.publishFrom(first);
+        const { nextPos, consumersFrom } = await this.reconcile();
+        await this.publishFrom(nextPos, consumersFrom);
       } catch (error) {
         this.options.onError(error);
       }
@@ -67,24 +67,22 @@ export class Relay {
     }
   }
 
-  /** Compares LOG with the log and rebuilds it if need be. Returns the position to publish from. */
-  private async reconcile(): Promise<number> {
+  /** Compares LOG with the log and makes it anew if need be. Returns where to go on, and where new consumers are to begin. */
+  private async reconcile(): Promise<{ nextPos: number; consumersFrom: number }> {
     const { epoch, pos } = await this.log.head();
     const { jsm, capabilities } = this.bus;
     const found = await verifyLog(jsm, epoch, pos);
-    if (found.outcome === 'intact' || found.outcome === 'empty') {
-      await ensureTopology(jsm, capabilities, { logEpoch: epoch });
-      return found.lastSeq + 1;
+    const consumersFrom = await this.firstOpenPosition();
+    if (found.outcome === 'foreign') {
+      this.options.onRebuild(
+        `LOG is foreign at ${found.seq}: expected ${found.expected}, found ${found.found ?? 'nothing'}`,
+      );
+      const { nextPos } = await recreateLog(jsm, capabilities, { logEpoch: epoch });
+      return { nextPos, consumersFrom };
     }
-    const why =
-      found.outcome === 'foreign'
-        ? `LOG is foreign: expected ${found.expected}, found ${found.found ?? 'nothing'}`
-        : 'LOG does not exist';
-    if (pos > 0 || found.outcome === 'foreign') this.options.onRebuild(why);
-    const options = { logEpoch: epoch, logStartSeq: await this.firstOpenPosition() };
-    const { nextPos } = await recreateLog(jsm, capabilities, options);
-    await ensureTopology(jsm, capabilities, options);
-    return nextPos;
+    if (found.outcome === 'missing' && pos > 0) this.options.onRebuild('LOG does not exist');
+    await ensureStreams(jsm, capabilities, { logEpoch: epoch });
+    return { nextPos: found.outcome === 'missing' ? 1 : found.lastSeq + 1, consumersFrom };
   }
 
   /** Consumers of a rebuilt LOG begin with the oldest task that is still open: what is closed needs nobody any more. */
@@ -99,12 +97,18 @@ export class Relay {
   }
 
   /** Publishes until LOG turns out to be other than expected, or the relay is stopped. */
-  private async publishFrom(first: number): Promise<void> {
+  private async publishFrom(first: number, consumersFrom: number): Promise<void> {
     let next = first;
+    let consumersReady = false;
     let verifiedAt = performance.now();
     const { epoch } = await this.log.head();
     while (!this.stopping) {
       this.woken = false;
+      // Only once LOG has come this far: a start beyond its end would be lowered silently, and everything old would be delivered again.
+      if (!consumersReady && next >= consumersFrom) {
+        await ensureDurables(this.bus.jsm, { logEpoch: epoch, logStartSeq: consumersFrom });
+        consumersReady = true;
+      }
       const events = await this.log.readLog({ afterPos: next - 1, limit: this.options.batchSize ?? 500 });
       if (events.length === 0) {
         await this.sleep(20, true);

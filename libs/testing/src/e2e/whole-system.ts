@@ -1,0 +1,174 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { serviceNames, type OfferedModel, type ServiceName } from '@plumbline/domain';
+import type { RecordedEvent } from '@plumbline/event-log';
+import { loadScenarios, type Scenario, type ScenarioInput } from '../scripted-model/scenario.js';
+import { startScriptedModel, type ScriptedModel } from '../scripted-model/server.js';
+import type { LogLine } from '../system/service-child.js';
+import { startTestSystem, type TestSystem } from '../system/test-system.js';
+import { sampleFolder, SampleOrigin } from './sample-origin.js';
+
+/** The two issues of the sample: one is mended, the other's change is clean and in the wrong place. */
+export type SampleTask = 'fix' | 'trap';
+
+const issueFiles = { fix: 'lost-cent.md', trap: 'long-names.md' } as const;
+
+export interface WholeSystemOptions {
+  /** Where spans go. */
+  otlp?: string;
+  /** Scenarios besides those of the sample, or changed ones of it. */
+  scenarios?: (shipped: Scenario[]) => ScenarioInput[];
+  env?: (service: ServiceName) => Readonly<Record<string, string>>;
+}
+
+/** All services as processes, both servers, a scripted model and an origin to work on: what `plumb up` starts, one per test file. */
+export class WholeSystem {
+  private constructor(
+    readonly system: TestSystem,
+    readonly model: ScriptedModel,
+    readonly origin: SampleOrigin,
+    readonly folder: string,
+  ) {}
+
+  static async start(options: WholeSystemOptions = {}): Promise<WholeSystem> {
+    const folder = mkdtempSync(join(tmpdir(), 'plumb-e2e-'));
+    const origin = await SampleOrigin.make(join(folder, 'host'));
+    const shipped = loadScenarios(join(sampleFolder, 'scenarios'));
+    const model = await startScriptedModel({ scenarios: options.scenarios?.(shipped) ?? shipped });
+    try {
+      const system = await startTestSystem({
+        services: serviceNames,
+        env: (service) => ({
+          HOME: folder,
+          PLUMB_WORK_DIR: join(folder, 'work', service),
+          ...ownSettings(service, folder, model.url),
+          ...options.env?.(service),
+        }),
+        ...(options.otlp === undefined ? {} : { otlp: options.otlp }),
+      });
+      return new WholeSystem(system, model, origin, folder);
+    } catch (error) {
+      await model.stop();
+      throw error;
+    }
+  }
+
+  /** What a person hands in for one of the sample's issues; `title` makes it a task of its own kind for the scripted model. */
+  submission(task: SampleTask, overrides: Record<string, unknown> = {}): Record<string, unknown> {
+    return {
+      repository: { url: this.origin.path, base: 'main' },
+      issue: sampleIssue(task),
+      policy: 'strict',
+      publish: 'branch',
+      ...overrides,
+    };
+  }
+
+  /** Submits one of the sample's issues by request; returns the task's id. */
+  submit(task: SampleTask, overrides: Record<string, unknown> = {}): Promise<string> {
+    return this.system.submit(this.submission(task, overrides));
+  }
+
+  /** An event of a task, now or as soon as it is recorded; a failure quotes what the services said last. */
+  async event(
+    taskId: string,
+    type: string,
+    options: { step?: string; timeoutMs?: number } = {},
+  ): Promise<RecordedEvent> {
+    return this.explained(this.system.watch.event(taskId, type, { timeoutMs: 40_000, ...options }));
+  }
+
+  /** The first event that fits, as `event`. */
+  async until<T>(what: string, ask: (events: readonly RecordedEvent[]) => T | undefined | false): Promise<T> {
+    return this.explained(this.system.watch.until(what, ask, 40_000));
+  }
+
+  /** Types of the events of a task, in order. */
+  types(taskId: string): string[] {
+    return this.system.watch.of(taskId).map((event) => event.type);
+  }
+
+  /** Where each service serves HTTP, by its name: after a restart, where it serves now. */
+  get addresses(): ReadonlyMap<ServiceName, string> {
+    const found = new Map<ServiceName, string>();
+    for (const name of serviceNames) {
+      const ready = this.system.logs(name).findLast((line) => line.msg === 'ready');
+      if (typeof ready?.['http'] === 'string') found.set(name, ready['http']);
+    }
+    return found;
+  }
+
+  logs(service: ServiceName): readonly LogLine[] {
+    return this.system.logs(service);
+  }
+
+  /** Lets the lease of a held step run out now instead of in a minute: the clock that counts is the row's. */
+  async ageLease(taskId: string, step: string): Promise<void> {
+    const { rowCount } = await this.system.database.admin.query(
+      `UPDATE es.step_lease SET expires_at = clock_timestamp() - interval '1 second'
+        WHERE task_id = $1 AND step = $2 AND state = 'held'`,
+      [taskId, step],
+    );
+    if (rowCount !== 1) throw new Error(`${step} of ${taskId} is not held, so its lease cannot run out`);
+  }
+
+  /** Nothing can be stored as evidence until the returned function is called: whoever has to is in the middle of its step. */
+  async holdArtifacts(): Promise<() => Promise<void>> {
+    const client = await this.system.database.admin.connect();
+    await client.query('BEGIN');
+    await client.query('LOCK TABLE es.artifact IN EXCLUSIVE MODE');
+    return async () => {
+      await client.query('ROLLBACK');
+      client.release();
+    };
+  }
+
+  async stop(): Promise<void> {
+    this.origin.letPushesGo();
+    await this.system.stop();
+    await this.model.stop();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  private async explained<T>(waiting: Promise<T>): Promise<T> {
+    try {
+      return await waiting;
+    } catch (error) {
+      const words = serviceNames.map((name) => `── ${name} ──\n${this.system.child(name).lastWords()}`);
+      throw new Error(`${(error as Error).message}\n${words.join('\n')}`, { cause: error });
+    }
+  }
+}
+
+/** Title and body of one of the sample's issues. */
+export function sampleIssue(task: SampleTask): { title: string; body: string } {
+  const text = readFileSync(join(sampleFolder, 'issues', issueFiles[task]), 'utf8');
+  const [heading = '', ...rest] = text.split('\n');
+  return { title: heading.replace(/^#\s*/, ''), body: rest.join('\n').trim() };
+}
+
+function ownSettings(service: ServiceName, folder: string, modelUrl: string): Record<string, string> {
+  if (service === 'code-host') return { PLUMB_REPOSITORY_LOCAL: 'allow' };
+  if (service === 'scheduler') return { PLUMB_RECONCILE_INTERVAL_MS: '500', PLUMB_STEP_IDLE_AFTER_MS: '1000' };
+  if (service !== 'node-agent') return {};
+  return {
+    PLUMB_NODE_ID: 'local',
+    PLUMB_NODE_PROBE_INTERVAL_MS: '300',
+    PLUMB_STATE_DIR: join(folder, 'state'),
+    PLUMB_MODELS: JSON.stringify([offered(modelUrl, 'coder', 'coder'), offered(modelUrl, 'reviewer', 'concluder')]),
+  };
+}
+
+/** A model of the scripted server with memory of its own, so that a grant of it can be seen. */
+const offered = (url: string, name: string, seat: string): OfferedModel => ({
+  name: `scripted/${name}`,
+  family: 'scripted',
+  tier: 1,
+  runtime: 'external',
+  endpoint: url,
+  pool: 'host',
+  bytes: 1_000_000,
+  slots: 4,
+  seats: [seat],
+});
