@@ -5,10 +5,16 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['@plumbline/source'] } },
   resolve: { conditions: ['@plumbline/source'] },
   test: {
-    include: ['libs/**/src/**/*.test.ts', 'services/**/src/**/*.test.ts', 'apps/**/src/**/*.test.ts', 'tools/**/*.test.ts'],
+    include: [
+      'libs/**/src/**/*.test.ts',
+      'services/**/src/**/*.test.ts',
+      'apps/**/src/**/*.test.ts',
+      'tools/**/*.test.ts',
+    ],
     exclude: ['**/node_modules/**', '**/dist/**', '**/sample/**'],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // Bounds against hanging, not measures of speed: machines that run this are busy.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     maxWorkers: 2,
   },
 });

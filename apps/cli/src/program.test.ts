@@ -329,6 +329,19 @@ describe('watch', () => {
     );
   });
 
+  it('does not take an escalation that was resolved for rest', async () => {
+    const history = [judged(1, 'NO-GO'), human, event(10, 'escalation.resolved', { how: 'retried', by: 'me' })];
+    const rest = [judged(11, 'GO'), event(12, 'task.closed', { outcome: 'go' })];
+    const answer: Answer = (request, response) => {
+      const { searchParams } = new URL(request.url ?? '', 'http://ledger');
+      // What comes after the resolution comes only to those who wait for it.
+      const waits = searchParams.get('after') === '10' && searchParams.get('waitMs') !== '0';
+      const known = waits || searchParams.get('after') === '12' ? [...history, ...rest] : history;
+      withEvents(known)(request, response);
+    };
+    await withLedger(answer, async () => expect((await plumb('watch', id)).code).toBe(0));
+  });
+
   it('an unknown task exits with 1', async () => {
     await withLedger(
       (_, response) => json(response, { message: 'no' }, 404),

@@ -1,8 +1,12 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream, openAsBlob } from 'node:fs';
+import { createReadStream, openAsBlob } from 'node:fs';
+import { open, rm } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ArtifactRef } from '@plumbline/domain';
+import { backoffMs } from './backoff.js';
+import { retryOf } from './errors.js';
 
 /** Where an upload says what its bytes are. */
 export const mediaTypeHeader = 'x-plumbline-media-type';
@@ -43,33 +47,44 @@ export class ArtifactClient {
 
   /** The bytes of an artifact, verified against its digest. Meant for small ones: refuses beyond `maxBytes`. */
   async get(ref: Pick<ArtifactRef, 'digest'>, maxBytes: number, signal?: AbortSignal): Promise<Buffer> {
-    const chunks: Buffer[] = [];
-    let size = 0;
-    for await (const chunk of await this.open(ref, signal)) {
-      size += chunk.length;
-      if (size > maxBytes) throw new ArtifactError(`artifact ${ref.digest} is larger than ${maxBytes} bytes`, 'never');
-      chunks.push(chunk);
-    }
-    const bytes = Buffer.concat(chunks);
-    verify(ref.digest, createHash('sha256').update(bytes).digest('hex'));
-    return bytes;
+    return patiently(signal, async () => {
+      const chunks: Buffer[] = [];
+      let size = 0;
+      for await (const chunk of await this.open(ref, signal)) {
+        size += chunk.length;
+        if (size > maxBytes)
+          throw new ArtifactError(`artifact ${ref.digest} is larger than ${maxBytes} bytes`, 'never');
+        chunks.push(chunk);
+      }
+      const bytes = Buffer.concat(chunks);
+      verify(ref.digest, createHash('sha256').update(bytes).digest('hex'));
+      return bytes;
+    });
   }
 
-  /** Writes an artifact to a new file and verifies it. The file of a failed download is the caller's to remove with its folder. */
+  /** Writes an artifact to a new file and verifies it. A download that fails leaves no file. Throws where the file exists already. */
   async getFile(ref: Pick<ArtifactRef, 'digest'>, path: string, signal?: AbortSignal): Promise<void> {
-    const hash = createHash('sha256');
-    const body = await this.open(ref, signal);
-    await pipeline(
-      body,
-      async function* (source: AsyncIterable<Buffer>) {
-        for await (const chunk of source) {
-          hash.update(chunk);
-          yield chunk;
-        }
-      },
-      createWriteStream(path, { flags: 'wx' }),
-    );
-    verify(ref.digest, hash.digest('hex'));
+    await patiently(signal, async () => {
+      const hash = createHash('sha256');
+      const body = await this.open(ref, signal);
+      const file = await open(path, 'wx');
+      try {
+        await pipeline(
+          body,
+          async function* (source: AsyncIterable<Buffer>) {
+            for await (const chunk of source) {
+              hash.update(chunk);
+              yield chunk;
+            }
+          },
+          file.createWriteStream(),
+        );
+        verify(ref.digest, hash.digest('hex'));
+      } catch (error) {
+        await rm(path, { force: true });
+        throw error;
+      }
+    });
   }
 
   private async upload(
@@ -85,8 +100,10 @@ export class ArtifactClient {
       'content-type': 'application/octet-stream',
       [mediaTypeHeader]: mediaType,
     };
-    const response = await this.call(`/artifacts/${digest}`, { method: 'PUT', body, headers }, signal);
-    await response.body?.cancel();
+    await patiently(signal, async () => {
+      const response = await this.call(`/artifacts/${digest}`, { method: 'PUT', body, headers }, signal);
+      await response.body?.cancel();
+    });
     return { digest, sizeBytes, mediaType };
   }
 
@@ -126,4 +143,30 @@ export class ArtifactClient {
 
 function verify(expected: string, found: string): void {
   if (expected !== found) throw new ArtifactError(`artifact ${expected} arrived as ${found}`, 'later');
+}
+
+const triesMax = 8;
+
+/**
+ * Repeats what may succeed later: the same bytes under the same name, as often as one likes. Bridges a restart of the ledger and then
+ * throws; connections that break in the middle of a body count as passing too.
+ */
+async function patiently<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work();
+    } catch (error) {
+      signal?.throwIfAborted();
+      const code = (error as { code?: unknown }).code;
+      const broken = error instanceof TypeError || (typeof code === 'string' && /^(UND_ERR|ECONN|EPIPE)/.test(code));
+      if (!broken && retryOf(error) !== 'later') throw error;
+      if (tries >= triesMax) {
+        if (error instanceof ArtifactError) throw error;
+        throw new ArtifactError('the transfer of an artifact broke off again and again', 'later', { cause: error });
+      }
+      await delay(backoffMs(tries, { baseMs: 100, capMs: 5_000 }, Math.random), undefined, {
+        ...(signal === undefined ? {} : { signal }),
+      }).catch(() => undefined);
+    }
+  }
 }

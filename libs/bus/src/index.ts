@@ -60,13 +60,7 @@ export {
 } from './topology.js';
 export { contextFromTraceparent, extractTrace, injectTrace, traceparentOf, withSpan } from './trace.js';
 export { ArtifactClient, ArtifactError, mediaTypeHeader } from './artifact-client.js';
+export { Evidence, type ArtifactDoor } from './evidence.js';
 export { commandId } from './command-id.js';
 export { LedgerClient, LedgerRefusal, UnreadableHistory, type OpenTask, type TaskHistory } from './ledger-client.js';
-export {
-  StepFault,
-  StepStopped,
-  StepWorker,
-  type HeldStep,
-  type StepReport,
-  type StepWorkerOptions,
-} from './step-worker.js';
+export { StepStopped, StepWorker, type HeldStep, type StepReport, type StepWorkerOptions } from './step-worker.js';

@@ -54,7 +54,8 @@ export interface OpenTask {
   version: number;
 }
 
-const requestTimeoutMs = 10_000;
+/** A ledger that was killed leaves no answer: every request may be repeated, so nobody waits for long. */
+const requestTimeoutMs = 5_000;
 
 /** A service's side of the ledger's door. Every request may be repeated: appends carry their command id, reads change nothing. */
 export class LedgerClient {

@@ -1,11 +1,14 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { context as contextApi, SpanKind, trace } from '@opentelemetry/api';
 import {
   leaseHeartbeatMs,
   leaseSelfAbortMs,
   parseStepId,
+  StepFault,
   stepIdSchema,
   taskIdSchema,
   taskStream,
+  type ClaimReply,
   type FaultCode,
   type PlumblineEvent,
   type RecordedEvent,
@@ -14,6 +17,8 @@ import {
   type StepName,
   type TaskState,
 } from '@plumbline/domain';
+import { ArtifactError } from './artifact-client.js';
+import { backoffMs } from './backoff.js';
 import { commandId } from './command-id.js';
 import type { Bus } from './connection.js';
 import type { BusMessage, Consumption, Outcome } from './consume.js';
@@ -22,18 +27,6 @@ import { describeError, retryOf } from './errors.js';
 import type { LedgerClient } from './ledger-client.js';
 import { publishLive } from './live.js';
 import { traceparentOf, withSpan } from './trace.js';
-
-/** A step ends without its result, for a reason of the taxonomy. Thrown by handlers; recorded as the step's failure. */
-export class StepFault extends Error {
-  override readonly name = 'StepFault';
-  constructor(
-    readonly code: FaultCode,
-    message: string,
-    options?: ErrorOptions,
-  ) {
-    super(message, options);
-  }
-}
 
 /** Why a running step was told to stop. `lost`: the lease is somebody else's, or the ledger was out of reach for too long. */
 export class StepStopped extends Error {
@@ -83,6 +76,9 @@ export interface StepReport {
   durationMs: number;
 }
 
+const claimTriesMax = 6;
+const leaseTypes: ReadonlySet<string> = new Set(['lease.granted', 'lease.expired', 'lease.released']);
+
 /** A step in this worker's hands. Once its end is being recorded a shutdown waits for it: the work is done, only the telling is left. */
 interface Running {
   controller: AbortController;
@@ -130,12 +126,12 @@ export class StepWorker {
   private async take(message: BusMessage, handle: (step: HeldStep) => Promise<PlumblineEvent[]>): Promise<Outcome> {
     const target = targetOf(message);
     if (target === undefined) return { outcome: 'dead', reason: `not a step request: ${message.subject}` };
-    const { ledger, holder, service } = this.options;
+    const { holder, service } = this.options;
     const attributes = { 'plumb.task.id': target.taskId, 'plumb.step.id': target.step };
     return withSpan(`${service} ${target.step}`, SpanKind.CONSUMER, message.trace, attributes, async (span, ctx) => {
       const startedAt = performance.now();
       const traceparent = traceparentOf(ctx);
-      const claim = await ledger.claim({ ...target, holder, ...(traceparent === undefined ? {} : { traceparent }) });
+      const claim = await this.claim({ ...target, holder, ...(traceparent === undefined ? {} : { traceparent }) });
       span.setAttribute('plumb.claim.outcome', claim.outcome);
       if (claim.outcome === 'unknown-step')
         return { outcome: 'dead', reason: `the ledger knows no step ${target.step} of ${target.taskId}` };
@@ -154,6 +150,35 @@ export class StepWorker {
         });
       return { outcome: 'ack' };
     });
+  }
+
+  /**
+   * Claims a step, again when no answer came. An unanswered claim may have been granted: then the next one finds the lease held by this
+   * very worker, and the history says under which epoch.
+   */
+  private async claim(request: {
+    taskId: string;
+    step: StepId;
+    holder: string;
+    traceparent?: string;
+  }): Promise<ClaimReply> {
+    const { ledger } = this.options;
+    for (let tries = 1; ; tries++) {
+      try {
+        const reply = await ledger.claim(request);
+        if (tries === 1 || reply.outcome !== 'held' || reply.holder !== request.holder) return reply;
+        const { events } = await ledger.readTask(request.taskId);
+        const last = events.findLast(
+          (event): event is Extract<RecordedEvent, { type: 'lease.granted' | 'lease.expired' | 'lease.released' }> =>
+            leaseTypes.has(event.type) && (event.data as { step?: string }).step === request.step,
+        );
+        if (last?.type !== 'lease.granted' || last.data.holder !== request.holder) return reply;
+        return { outcome: 'granted', epoch: last.data.epoch, expiresInMs: reply.expiresInMs };
+      } catch (error) {
+        if (retryOf(error) !== 'later' || tries >= claimTriesMax || this.stopping) throw error;
+        await delay(backoffMs(tries, { baseMs: 200, capMs: 5_000 }, Math.random));
+      }
+    }
   }
 
   /** Runs the handler under the lease and records how it ended. Never throws: the message is acknowledged, nobody would redeliver it. */
@@ -234,8 +259,7 @@ export class StepWorker {
     } catch (error) {
       if (step.signal.aborted || error instanceof StepStopped) throw error;
       this.options.onError?.(error, { taskId: step.taskId, step: step.id });
-      const code =
-        error instanceof StepFault ? error.code : retryOf(error) === 'later' ? 'WORKSPACE_SETUP' : 'HARNESS_BUG';
+      const code = codeOf(error);
       const detail = (error instanceof StepFault ? error.message : describeError(error)).slice(0, 2000);
       return { end: [this.options.failure(step, code, detail)], code };
     }
@@ -313,6 +337,13 @@ export class StepWorker {
     trace.getActiveSpan()?.setAttribute('plumb.step.outcome', report.outcome);
     this.options.onStep?.(report);
   }
+}
+
+/** The code of whatever a handler threw. Only what says so is a fault of the machine; the rest is ours. */
+function codeOf(error: unknown): FaultCode {
+  if (error instanceof StepFault) return error.code;
+  if (retryOf(error) !== 'later') return 'HARNESS_BUG';
+  return error instanceof ArtifactError ? 'ARTIFACT_UNAVAILABLE' : 'WORKSPACE_SETUP';
 }
 
 /** The step a request is about: the task from its subject, the step from its data. Undefined when it is no step request. */

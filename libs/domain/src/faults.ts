@@ -29,6 +29,7 @@ export const faultCodes = {
   CAPABILITY_MISMATCH: rule('operator', 'human', 0, 'the model cannot do what the seat needs'),
   BASE_UNKNOWN: rule('operator', 'human', 0, 'the base revision does not exist in the repository'),
   REPOSITORY_FORBIDDEN: rule('operator', 'human', 0, 'the repository refused access or its address is not allowed'),
+  PUBLISH_REFUSED: rule('harness', 'human', 0, 'what was asked to be published has no GO'),
   BRANCH_TAKEN: rule('operator', 'human', 0, 'the branch to publish exists at another commit'),
   WORKSPACE_SETUP: rule('infra', 'retry', 2, 'clone, checkout or sandbox could not be set up'),
   REPOSITORY_UNREACHABLE: rule('infra', 'retry', 3, 'the repository host did not answer'),

@@ -150,5 +150,7 @@ export { factsOf } from './task/react.js';
 export { branchName, publishLabel } from './task/request.js';
 export { currentAttempt, initialTask, latestStep, liveSteps, openEscalation, stepsOf } from './task/state.js';
 export type { AttemptState, EscalationState, StepState, TaskPhase, TaskState } from './task/state.js';
+export { redactor } from './redact.js';
+export { StepFault } from './step-fault.js';
 export { adjudicate, judgementSchema, reasonSchema, verdictSchema } from './verdict.js';
 export type { Facts, Judgement, Reason, Verdict } from './verdict.js';

@@ -99,7 +99,7 @@ async function commitWorkTree(store: Workspace, repo: string): Promise<{ head: s
     base: store.base,
     message: 'WORKTREE',
     author,
-    at: new Date(0),
+    at: new Date(1_700_000_000_000),
   });
 }
 

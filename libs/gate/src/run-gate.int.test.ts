@@ -41,4 +41,25 @@ describe('an honest change', () => {
     expect([run.changeClass, run.languages]).toEqual([['test', 'code'], ['typescript']]);
     expect(stage.leftovers()).toEqual([]);
   });
+
+  it('may start processes and threads that exit with 0, and replace process.exit for its own tests', async () => {
+    const run = await stage.gate({
+      ...honest,
+      'src/child.mjs': 'process.exit(0);\n',
+      'src/exits.test.mjs': [
+        "import assert from 'node:assert/strict';",
+        "import { fork } from 'node:child_process';",
+        "import { once } from 'node:events';",
+        "import test from 'node:test';",
+        "import { Worker } from 'node:worker_threads';",
+        "const child = new URL('./child.mjs', import.meta.url);",
+        "test('fork', async () => assert.deepEqual((await once(fork(child), 'exit'))[0], 0));",
+        "test('thread', async () => assert.deepEqual((await once(new Worker(child), 'exit'))[0], 0));",
+        "test('mock', (t) => { const exit = t.mock.method(process, 'exit', () => {}); process.exit(3); assert.equal(exit.mock.callCount(), 1); });",
+        '',
+      ].join('\n'),
+      'src/exits.test.ts': "import './exits.test.mjs';\n",
+    });
+    expect(result(run, 'tests')).toMatchObject({ outcome: 'pass', summary: "7 tests passed, none of base's 3 lost" });
+  });
 });

@@ -60,21 +60,29 @@ export interface GateRun {
  * and the signal's reason when it was told to stop; whatever the change does, it ends in results.
  */
 export async function runGate(options: GateOptions): Promise<GateRun> {
+  const workDir = await makeFolder(options.workDir);
   try {
-    await mkdir(options.workDir, { recursive: true });
-    const workDir = await realpath(await mkdtemp(join(options.workDir, 'gate-')));
-    try {
-      return await examine(options, workDir);
-    } finally {
-      await removeFolder(workDir);
-    }
+    return await examine(options, workDir);
   } catch (error) {
     options.signal.throwIfAborted();
-    if (!isMachineFault(error)) throw error;
-    throw new GateInfraError((error as Error).message, 'Free resources on this machine, then run the gate again.', {
-      cause: error,
-    });
+    throw isMachineFault(error) ? infraError(error) : error;
+  } finally {
+    await removeFolder(workDir);
   }
+}
+
+async function makeFolder(parent: string): Promise<string> {
+  try {
+    await mkdir(parent, { recursive: true });
+    return await realpath(await mkdtemp(join(parent, 'gate-')));
+  } catch (error) {
+    throw infraError(error);
+  }
+}
+
+function infraError(error: unknown): GateInfraError {
+  const mend = 'Free resources on this machine, then run the gate again.';
+  return new GateInfraError((error as Error).message, mend, { cause: error });
 }
 
 async function examine(options: GateOptions, workDir: string): Promise<GateRun> {

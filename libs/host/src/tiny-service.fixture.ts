@@ -7,7 +7,7 @@ import {
   type OnApplicationBootstrap,
   type OnApplicationShutdown,
 } from '@nestjs/common';
-import { type Bus } from '@plumbline/bus';
+import type { Bus } from '@plumbline/bus';
 import { z } from 'zod';
 import {
   BUS,

@@ -22,3 +22,12 @@ export {
   type RetryPolicy,
 } from './retry.js';
 export { SseParser, type SseItem } from './sse.js';
+export {
+  admitEndpoint,
+  askModel,
+  homeTimers,
+  modelMetrics,
+  type Answered,
+  type ModelAccess,
+  type ModelMeters,
+} from './ask.js';

@@ -112,7 +112,8 @@ export async function commitChange(
   const tree = await writeTree(options);
   const baseTree = await gitLine(['rev-parse', '--verify', `${base}^{tree}`], { gitDir });
   if (tree === baseTree) return { head: base, tree, empty: true };
-  const date = `${Math.floor(options.at.getTime() / 1000)} +0000`;
+  // Without the @ git takes small numbers for something else than seconds.
+  const date = `@${Math.floor(options.at.getTime() / 1000)} +0000`;
   const env = {
     ...{ GIT_AUTHOR_NAME: oneLine(author.name), GIT_AUTHOR_EMAIL: oneLine(author.email), GIT_AUTHOR_DATE: date },
     ...{

@@ -1,31 +1,38 @@
-import { tmpdir } from 'node:os';
-import { envInteger, envUrl } from '@plumbline/host';
+import { workerConfigOf, workerEnv } from '@plumbline/host';
 import { z } from 'zod';
+import type { HostAccess } from './repository-access.js';
 
-export const codeHostConfig = z
-  .object({
-    PLUMB_LEDGER_URL: envUrl(['http:', 'https:'], 'http://127.0.0.1:8080'),
-    PLUMB_LEDGER_TOKEN: z.string('expected the bearer token of the ledger, or PLUMB_LEDGER_TOKEN_FILE instead').min(1),
-    PLUMB_CONCURRENCY: envInteger({ min: 1, max: 64 }).default(2),
-    PLUMB_WORK_DIR: z.string().default(tmpdir()),
+/** The code-host's own environment: the only service that is given credentials of a repositories' host. */
+export const codeHostConfig = workerEnv
+  .extend({
     PLUMB_REPOSITORY_LOCAL: z.enum(['allow', 'refuse'], 'expected allow or refuse').default('refuse'),
-    PLUMB_GIT_USERNAME: z.string().default('git'),
-    PLUMB_GIT_TOKEN: z.string().optional(),
-    PLUMB_GIT_SSH_KEY: z.string().optional(),
+    PLUMB_GIT_HOST: z
+      .string()
+      .regex(/^[a-z0-9.-]+(:\d+)?$/i, 'expected a host name, e.g. github.com')
+      .optional(),
+    PLUMB_GIT_USER: z.string().default('x-access-token'),
+    PLUMB_GIT_TOKEN: z.string().min(1).optional(),
+    PLUMB_GIT_SSH_KEY_PATH: z.string().startsWith('/', 'expected an absolute path').optional(),
   })
-  .transform((env) => ({
-    ledger: { url: env.PLUMB_LEDGER_URL.replace(/\/+$/, ''), token: env.PLUMB_LEDGER_TOKEN },
-    concurrency: env.PLUMB_CONCURRENCY,
-    workDir: env.PLUMB_WORK_DIR,
-    /** Whether directories of this machine may be repositories: only where the machine's owner is the one who submits. */
-    allowLocal: env.PLUMB_REPOSITORY_LOCAL === 'allow',
-    credentials: {
+  .refine(
+    (env) => env.PLUMB_GIT_HOST !== undefined || (env.PLUMB_GIT_TOKEN ?? env.PLUMB_GIT_SSH_KEY_PATH) === undefined,
+    {
+      path: ['PLUMB_GIT_HOST'],
+      message: 'the host that PLUMB_GIT_TOKEN or PLUMB_GIT_SSH_KEY_PATH is for; credentials are shown to no other',
+    },
+  )
+  .transform((env) => {
+    const access: HostAccess = {
+      allowLocal: env.PLUMB_REPOSITORY_LOCAL === 'allow',
+      ...(env.PLUMB_GIT_HOST === undefined ? {} : { host: env.PLUMB_GIT_HOST.toLowerCase() }),
       ...(env.PLUMB_GIT_TOKEN === undefined
         ? {}
-        : { https: { kind: 'basic', username: env.PLUMB_GIT_USERNAME, password: env.PLUMB_GIT_TOKEN } as const }),
-      ...(env.PLUMB_GIT_SSH_KEY === undefined
-        ? {}
-        : { ssh: { kind: 'ssh-key', path: env.PLUMB_GIT_SSH_KEY } as const }),
-    },
-  }));
+        : { basic: { username: env.PLUMB_GIT_USER, password: env.PLUMB_GIT_TOKEN } }),
+      ...(env.PLUMB_GIT_SSH_KEY_PATH === undefined ? {} : { sshKeyPath: env.PLUMB_GIT_SSH_KEY_PATH }),
+    };
+    return {
+      ...workerConfigOf(env),
+      access,
+    };
+  });
 export type CodeHostConfig = z.infer<typeof codeHostConfig>;

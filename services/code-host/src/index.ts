@@ -1,5 +1,6 @@
-export { stepFailed } from './code-host.module.js';
-export { codeHostMetrics } from './metrics.js';
-export { originOf, revisionOf } from './origin.js';
-export { publishable, publishStep } from './publish-step.js';
-export { takeSnapshotStep } from './snapshot-step.js';
+export { authorisePublication, type Authorisation } from './authorise-publication.js';
+export type { CodeHostMeans } from './code-host-means.js';
+export { codeHostMetrics, type CodeHostMetrics } from './metrics.js';
+export { publishingHandler } from './publishing-step.js';
+export type { HostAccess } from './repository-access.js';
+export { codeHostFailed, snapshotHandler } from './snapshot-step.js';

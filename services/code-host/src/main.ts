@@ -1,5 +1,5 @@
 import { startService } from '@plumbline/host';
-import { CodeHostModule } from './code-host.module.js';
 import { codeHostConfig } from './config.js';
+import { CodeHostModule } from './code-host.module.js';
 
 await startService({ name: 'code-host', config: codeHostConfig, module: () => CodeHostModule });

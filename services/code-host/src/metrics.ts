@@ -1,19 +1,13 @@
-import type { MetricDefinition, MetricHandles } from '@plumbline/host';
+import type { MetricHandles } from '@plumbline/host';
 
 /** What the code-host measures. */
 export const codeHostMetrics = [
+  { kind: 'counter', name: 'plumb_code_host_snapshot_bytes_total', help: 'Bytes of snapshots taken.', labels: [] },
   {
     kind: 'counter',
-    name: 'plumb_snapshots_total',
-    help: 'Snapshots of base, by how they ended.',
+    name: 'plumb_code_host_publications_total',
+    help: 'Publications asked for, by how they ended.',
     labels: ['outcome'],
   },
-  {
-    kind: 'counter',
-    name: 'plumb_published_changes_total',
-    help: 'Changes to be published, by how that ended.',
-    labels: ['outcome'],
-  },
-] as const satisfies readonly MetricDefinition[];
-
+] as const;
 export type CodeHostMetrics = MetricHandles<typeof codeHostMetrics>;

@@ -1,34 +1,34 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { ArtifactError, StepFault, type ArtifactClient, type HeldStep } from '@plumbline/bus';
-import type { PlumblineEvent } from '@plumbline/domain';
+import { type HeldStep, Evidence } from '@plumbline/bus';
+import { StepFault, parseRevision, type FaultCode, type PlumblineEvent } from '@plumbline/domain';
 import { takeSnapshot } from '@plumbline/repo';
-import type { CodeHostConfig } from './config.js';
-import { faultOf, originOf, revisionOf } from './origin.js';
+import { inFolder, type CodeHostMeans } from './code-host-means.js';
+import { admitRepository } from './repository-access.js';
 
-export interface StepTools {
-  artifacts: ArtifactClient;
-  config: Pick<CodeHostConfig, 'allowLocal' | 'credentials' | 'workDir'>;
+const packMediaType = 'application/x-git-packed-objects';
+
+/** The handler of snapshot steps: fetches base, stores it as one pack, ends with `snapshot.taken`. */
+export function snapshotHandler(means: CodeHostMeans): (step: HeldStep) => Promise<PlumblineEvent[]> {
+  return async (step) => {
+    const { submission } = step.task;
+    if (submission === undefined) throw new StepFault('HARNESS_BUG', `${step.taskId} has no submission`);
+    const remote = admitRepository(submission.repository.url, means.access);
+    const revision = parseRevision(submission.repository.base);
+    if (!revision.ok)
+      throw new StepFault('BASE_UNKNOWN', `the base is no revision: expected ${revision.problem.expected}`);
+    return inFolder(means.workDir, step, async (workDir) => {
+      const taken = await takeSnapshot({ ...remote, revision: submission.repository.base, workDir });
+      const evidence = new Evidence(means.artifacts, step.signal);
+      const pack = await evidence.putFile(taken.packPath, packMediaType);
+      means.metrics.plumb_code_host_snapshot_bytes_total.inc(taken.sizeBytes);
+      const { base, tree, objectFormat } = taken;
+      return [{ type: 'snapshot.taken', data: { step: step.id, base, tree, objectFormat, pack } }];
+    });
+  };
 }
 
-/** Fetches base once and stores it as an artifact, so that nobody after this needs the origin. */
-export async function takeSnapshotStep({ artifacts, config }: StepTools, step: HeldStep): Promise<PlumblineEvent[]> {
-  const { submission } = step.task;
-  if (submission === undefined)
-    throw new StepFault('HARNESS_BUG', 'a snapshot was requested of a task that was never submitted');
-  const origin = originOf(config, submission.repository.url);
-  const workDir = await mkdtemp(join(config.workDir, 'plumb-snapshot-'));
-  try {
-    step.live({ what: `fetching ${submission.repository.base}` });
-    const revision = revisionOf(submission.repository.base);
-    const snapshot = await takeSnapshot({ ...origin, revision, workDir });
-    const pack = await artifacts.putFile(snapshot.packPath, 'application/x-git-pack', step.signal);
-    const { base, tree, objectFormat } = snapshot;
-    return [{ type: 'snapshot.taken', data: { step: step.id, base, tree, objectFormat, pack } }];
-  } catch (error) {
-    if (error instanceof ArtifactError) throw new StepFault('ARTIFACT_UNAVAILABLE', error.message, { cause: error });
-    throw faultOf(error, 'REPOSITORY_UNREACHABLE');
-  } finally {
-    await rm(workDir, { recursive: true, force: true });
-  }
+/** The event that a step of this service failed. */
+export function codeHostFailed(step: HeldStep, code: FaultCode, detail: string): PlumblineEvent {
+  return step.name.kind === 'publishing'
+    ? { type: 'publish.failed', data: { step: step.id, attempt: step.name.attempt, code, detail } }
+    : { type: 'snapshot.failed', data: { step: step.id, code, detail } };
 }

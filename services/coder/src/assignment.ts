@@ -1,5 +1,13 @@
-import { StepFault, type HeldStep } from '@plumbline/bus';
-import type { ArtifactRef, EventData, Issue, Policy, RecordedEvent, SeatedModel } from '@plumbline/domain';
+import type { HeldStep } from '@plumbline/bus';
+import {
+  StepFault,
+  type ArtifactRef,
+  type EventData,
+  type Issue,
+  type Policy,
+  type RecordedEvent,
+  type SeatedModel,
+} from '@plumbline/domain';
 
 /** What a coding step is asked to do, as recorded. */
 export interface Assignment {

@@ -1,4 +1,5 @@
-import { StepFault, StepStopped } from '@plumbline/bus';
+import { StepStopped } from '@plumbline/bus';
+import { StepFault } from '@plumbline/domain';
 import type { ToolCall } from '@plumbline/model';
 import { z } from 'zod';
 import type { HandedIn } from './hand-in.js';

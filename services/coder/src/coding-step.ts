@@ -1,13 +1,12 @@
+import { admitEndpoint, type ModelAccess } from '@plumbline/model';
 import { mkdir, realpath, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { StepFault, type ArtifactClient, type HeldStep } from '@plumbline/bus';
-import type { FaultCode, PlumblineEvent } from '@plumbline/domain';
+import { type ArtifactDoor, type HeldStep, Evidence } from '@plumbline/bus';
+import { StepFault, type FaultCode, type PlumblineEvent, redactor } from '@plumbline/domain';
 import { listTree } from '@plumbline/repo';
 import type { Sandbox, Toolchain } from '@plumbline/sandbox';
-import { admitEndpoint, type ModelAccess } from './ask-model.js';
 import { assignmentOf, earlierTurns, type Assignment } from './assignment.js';
 import { isMachineFault } from './call-tools.js';
-import { Evidence } from './evidence.js';
 import type { FastGate } from './fast-gate.js';
 import { commitMessage } from './hand-in.js';
 import type { CoderMetrics } from './metrics.js';
@@ -16,13 +15,12 @@ import { noProgress } from './progress.js';
 import type { Prompts } from './prompts.js';
 import { proposeChange, type Position } from './propose-change.js';
 import { packMediaType, turnRecorder } from './record-turn.js';
-import { redactor } from './redact.js';
 import { resume, type Earlier } from './resume.js';
 import { removeTree, WorkTree } from './work-tree.js';
 
 /** What a coder needs besides the step. */
 export interface CoderMeans {
-  readonly artifacts: Pick<ArtifactClient, 'put' | 'putFile' | 'get' | 'getFile'>;
+  readonly artifacts: ArtifactDoor;
   readonly sandbox: Sandbox;
   readonly toolchain: Toolchain | null;
   readonly access: ModelAccess;

@@ -1,5 +1,4 @@
-import { StepFault } from '@plumbline/bus';
-import type { Policy } from '@plumbline/domain';
+import { StepFault, type Policy } from '@plumbline/domain';
 import type { FastGate } from './fast-gate.js';
 import type { CallOutcome } from './turn-record.js';
 import { UnusableTree, type WorkTree } from './work-tree.js';
@@ -13,7 +12,6 @@ export interface HandedIn {
 /** Looks at the work tree as it is handed in. What the model says of it plays no part. */
 export async function handIn(options: {
   readonly workTree: WorkTree;
-  readonly baseTree: string;
   readonly base: string;
   readonly summary: string;
   readonly policy: Policy;
@@ -26,7 +24,7 @@ export async function handIn(options: {
     throw error;
   });
   if (packed instanceof UnusableTree) return { outcome: 'error', text: `not accepted: ${packed.message}` };
-  if (packed === null || packed.tree === options.baseTree)
+  if (packed === null)
     return {
       outcome: 'empty-submission',
       text: 'not accepted: nothing changed. No file differs from what you were given.',

@@ -1,4 +1,3 @@
-export type { ModelAccess } from './ask-model.js';
 export { attemptEnded, codingHandler, type CoderMeans } from './coding-step.js';
 export type { FastGate, FastGateInput, FastGateResult } from './fast-gate.js';
 export { coderMetrics, type CoderMetrics } from './metrics.js';

@@ -1,7 +1,13 @@
-import { StepFault, type HeldStep } from '@plumbline/bus';
-import type { ChatMessage, CompletedCompletion } from '@plumbline/model';
+import type { HeldStep } from '@plumbline/bus';
+import { StepFault } from '@plumbline/domain';
+import {
+  type ChatMessage,
+  type CompletedCompletion,
+  askModel,
+  type Answered,
+  type ModelAccess,
+} from '@plumbline/model';
 import type { Sandbox, Toolchain } from '@plumbline/sandbox';
-import { askModel, type Answered, type ModelAccess } from './ask-model.js';
 import type { Assignment } from './assignment.js';
 import { argumentsOf, callTools, type Called } from './call-tools.js';
 import type { FastGate } from './fast-gate.js';
@@ -85,7 +91,7 @@ async function takeTurn(run: Run, messages: readonly ChatMessage[], progress: Pr
   const sampling = samplingFor(model.family, { taskId: step.taskId, attempt, turn: number });
   const live = liveProgress(step, number);
   const { signal } = step;
-  const request = { model, messages, tools: toolDefinitions, sampling, access, metrics, signal };
+  const request = { model, messages, tools: toolDefinitions, sampling, access, meters: metrics, signal };
   const answered = await askModel({ ...request, onDelta: live.onDelta });
   const { completion } = answered;
   live.tools(completion.toolCalls.map(({ name }) => name));
@@ -102,12 +108,12 @@ async function takeTurn(run: Run, messages: readonly ChatMessage[], progress: Pr
 function benchOf({ step, assignment, workTree, sandbox, toolchain, fastGate }: Run) {
   const { signal } = step;
   const { policy, snapshot } = assignment;
-  const { base, tree: baseTree } = snapshot;
+  const { base } = snapshot;
   return {
     tools,
     workTree,
     context: { treeDir: workTree.treeDir, sandbox, toolchain, signal },
-    handIn: (summary: string) => handIn({ workTree, base, baseTree, summary, policy, fastGate, signal }),
+    handIn: (summary: string) => handIn({ workTree, base, summary, policy, fastGate, signal }),
   };
 }
 

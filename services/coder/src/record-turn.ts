@@ -1,6 +1,6 @@
+import type { Evidence } from '@plumbline/bus';
 import { rm } from 'node:fs/promises';
 import type { PlumblineEvent } from '@plumbline/domain';
-import type { Evidence } from './evidence.js';
 import type { Run, Turn } from './propose-change.js';
 import { toolDefinitions } from './tools/registry.js';
 import { digestOf, type TurnRecord } from './turn-record.js';

@@ -1,9 +1,8 @@
-import { StepFault } from '@plumbline/bus';
-import type { ArtifactRef } from '@plumbline/domain';
+import type { Evidence } from '@plumbline/bus';
+import { StepFault, type ArtifactRef } from '@plumbline/domain';
 import type { ChatMessage } from '@plumbline/model';
 import { z } from 'zod';
 import type { Assignment, EarlierTurn } from './assignment.js';
-import type { Evidence } from './evidence.js';
 import { noProgress, observe, type Progress } from './progress.js';
 import { asMessages, digestOf, turnRecordSchema, type TurnFacts, type TurnRecord } from './turn-record.js';
 

@@ -6,8 +6,9 @@ import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { ArtifactClient, StepFault, StepStopped, type HeldStep } from '@plumbline/bus';
+import { ArtifactClient, StepStopped, type HeldStep } from '@plumbline/bus';
 import {
+  StepFault,
   eventCatalogue,
   evolve,
   initialTask,

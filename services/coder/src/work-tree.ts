@@ -1,7 +1,7 @@
 import { chmod, lstat, mkdir, readdir, realpath, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { StepFault } from '@plumbline/bus';
-import type { EventData } from '@plumbline/domain';
+
+import { StepFault, type EventData } from '@plumbline/domain';
 import {
   bundleChange,
   commitChange,

@@ -1,129 +1,142 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ArtifactError, StepFault, type ArtifactClient, type HeldStep } from '@plumbline/bus';
-import { stepsOf, type CheckResult, type EventData, type PlumblineEvent, type TaskState } from '@plumbline/domain';
-import { GateInfraError, runGate, type BaseRuns } from '@plumbline/gate';
-import { GitError, openChange, type OpenedChange } from '@plumbline/repo';
+import { type ArtifactDoor, type HeldStep, Evidence } from '@plumbline/bus';
+import { StepFault, type CheckResult, type EventData, type FaultCode, type PlumblineEvent } from '@plumbline/domain';
+import { GateInfraError, runGate, type BaseRuns, type GateOptions } from '@plumbline/gate';
+import type { OpenedChange } from '@plumbline/repo';
 import type { Sandbox, Toolchain } from '@plumbline/sandbox';
+import type { GateMetrics } from './metrics.js';
+import { notAChange, openProposedChange } from './open-proposed-change.js';
 
-const basesKept = 32;
-
-export interface GatingTools {
-  artifacts: ArtifactClient;
-  sandbox: Sandbox;
-  toolchain: Toolchain | null;
-  workDir: string;
-  /** What base did, kept from change to change of the same base. */
-  baseRuns: BaseRuns;
-  onCheck?: (result: CheckResult) => void;
+/** What a gating step needs besides itself. */
+export interface GateMeans {
+  readonly artifacts: ArtifactDoor;
+  readonly sandbox: Sandbox;
+  readonly toolchain: Toolchain | null;
+  readonly metrics: GateMetrics;
+  /** Scratch space; every step gets a folder of its own in it, and leaves none. */
+  readonly workDir: string;
+  /** Default: every check there is. */
+  readonly checks?: GateOptions['checks'];
 }
 
 /**
- * The clean room: takes the change apart from scratch, from artifacts alone, runs every check on it and records each as it concludes. Results
- * that an earlier holder of this step recorded for the same tree are not computed again.
+ * The handler of gating steps: records each check as it concludes and ends with `gate.concluded`. Faults of the machine are thrown as
+ * StepFaults; nothing a change does makes one.
  */
-export async function gatingStep(tools: GatingTools, step: HeldStep): Promise<PlumblineEvent[]> {
-  const { snapshot, change, submission } = subjectOf(step.task, step.name.attempt);
-  const workDir = await mkdtemp(join(tools.workDir, 'plumb-gate-'));
+export function gatingHandler(means: GateMeans): (step: HeldStep) => Promise<PlumblineEvent[]> {
+  return async (step) => {
+    const { submission, snapshot, attempts } = step.task;
+    const change = attempts.find(({ n }) => n === step.name.attempt)?.change;
+    if (submission === undefined || snapshot === undefined || change === undefined)
+      throw new StepFault('HARNESS_BUG', `the history of ${step.taskId} holds no change for ${step.id}`);
+    const dir = await makeFolder(means.workDir, step);
+    try {
+      const evidence = new Evidence(means.artifacts, step.signal);
+      const proposed = await openProposedChange(evidence, snapshot, change, dir);
+      if (proposed.ok) return [await examine(means, step, change, proposed.change, evidence, dir)];
+      return [await refuse(means, step, change, proposed.why)];
+    } finally {
+      await rm(dir, { recursive: true, force: true });
+    }
+  };
+}
+
+/** The event that a gating step failed. */
+export function gateFailed(step: HeldStep, code: FaultCode, detail: string): PlumblineEvent {
+  return { type: 'gate.failed', data: { step: step.id, attempt: step.name.attempt, code, detail } };
+}
+
+async function makeFolder(workDir: string, step: HeldStep): Promise<string> {
   try {
-    const opened = await open(tools, step, workDir, snapshot, change);
-    const finished = resultsSoFar(step, opened.tree);
-    if (tools.baseRuns.size > basesKept) tools.baseRuns.clear();
-    const report = await runGate({
-      gitDir: opened.gitDir,
-      base: opened.base,
-      head: opened.head,
-      tree: opened.tree,
-      issue: submission.issue,
-      policy: submission.policy,
-      sandbox: tools.sandbox,
-      toolchain: tools.toolchain,
-      workDir,
-      signal: step.signal,
-      finished,
-      baseRuns: tools.baseRuns,
-      keep: (text, mediaType) => tools.artifacts.put(new TextEncoder().encode(text), mediaType, step.signal),
-      onStart: (check) => step.live({ what: `check ${check.id}` }),
-      onCheck: async (result) => {
-        tools.onCheck?.(result);
-        await step.record(`check-${result.check}`, [
-          { type: 'check.concluded', data: { step: step.id, attempt: step.name.attempt, result } },
-        ]);
-      },
-    });
-    const { base, head, tree } = opened;
-    return [
-      {
-        type: 'gate.concluded',
-        data: {
-          step: step.id,
-          attempt: step.name.attempt,
-          base,
-          head,
-          tree,
-          concluded: [...report.concluded],
-          changeClass: [...report.changeClass],
-          languages: [...report.languages],
-          hunks: [...report.hunks],
-          environment: report.environment,
-        },
-      },
-    ];
+    await mkdir(workDir, { recursive: true });
+    return await realpath(await mkdtemp(join(workDir, `${step.taskId}-${step.id}-`)));
   } catch (error) {
-    throw asFault(error);
-  } finally {
-    await rm(workDir, { recursive: true, force: true });
+    throw new StepFault('WORKSPACE_SETUP', (error as Error).message.slice(0, 1_900), { cause: error });
   }
 }
 
-function subjectOf(
-  task: TaskState,
-  n: number,
-): {
-  snapshot: EventData<'snapshot.taken'>;
-  change: EventData<'change.proposed'>;
-  submission: EventData<'task.submitted'>;
-} {
-  const { snapshot, submission } = task;
-  const change = task.attempts.find((attempt) => attempt.n === n)?.change;
-  if (snapshot === undefined || submission === undefined || change === undefined)
-    throw new StepFault('HARNESS_BUG', `the gate was asked about attempt ${n}, which has no change`);
-  return { snapshot, submission, change };
-}
-
-/**
- * The change in a private store, believing nothing. A bundle that is not a plain change of base cannot be judged at all: nothing of it is
- * run, and the attempt ends without a verdict on it.
- */
-async function open(
-  tools: GatingTools,
+async function examine(
+  means: GateMeans,
   step: HeldStep,
-  workDir: string,
-  snapshot: EventData<'snapshot.taken'>,
-  change: EventData<'change.proposed'>,
-): Promise<OpenedChange> {
-  const snapshotPack = join(workDir, 'base.pack');
-  const bundle = join(workDir, 'change.pack');
-  await tools.artifacts.getFile(snapshot.pack, snapshotPack, step.signal);
-  await tools.artifacts.getFile(change.bundle, bundle, step.signal);
-  const { head, tree } = change;
-  return openChange({ snapshotPack, bundle, base: snapshot.base, head, tree, dir: join(workDir, 'store') });
+  proposed: EventData<'change.proposed'>,
+  change: OpenedChange,
+  evidence: Evidence,
+  dir: string,
+): Promise<PlumblineEvent> {
+  const { sandbox, toolchain, metrics, checks } = means;
+  const { issue, policy } = step.task.submission ?? unreachable();
+  const { gitDir, base, head, tree } = change;
+  const baseRuns: BaseRuns = new Map();
+  try {
+    const run = await runGate({
+      ...{ gitDir, base, head, tree, issue, policy, sandbox, toolchain, baseRuns, signal: step.signal },
+      ...(checks === undefined ? {} : { checks }),
+      workDir: join(dir, 'gate'),
+      finished: recordedResults(step, proposed.tree),
+      keep: (text, mediaType) => evidence.putText(text, mediaType),
+      onStart: ({ id }) => step.live({ doing: 'check', check: id }),
+      onCheck: (result) => recordCheck(step, metrics, result),
+    });
+    const { concluded, changeClass, languages, hunks, environment } = run;
+    return {
+      type: 'gate.concluded',
+      data: {
+        ...{ step: step.id, attempt: step.name.attempt, base, head, tree, concluded: [...concluded] },
+        ...{
+          changeClass: [...changeClass],
+          languages: [...languages],
+          hunks: [...hunks],
+          environment: { ...environment },
+        },
+      },
+    };
+  } catch (error) {
+    if (error instanceof GateInfraError)
+      throw new StepFault('GATE_ERROR', error.message.slice(0, 1_900), { cause: error });
+    throw error;
+  }
 }
 
-/** What was recorded for this step and tree before a restart. A check that could not tell is tried again. */
-function resultsSoFar(step: HeldStep, tree: string): CheckResult[] {
-  const attempt = step.task.attempts.find((candidate) => candidate.n === step.name.attempt);
-  const known = stepsOf(step.task).some((candidate) => candidate.id === step.id) ? (attempt?.checks ?? []) : [];
-  return known
-    .filter((entry) => entry.step === step.id && entry.result.tree === tree && entry.result.outcome !== 'unknown')
-    .map((entry) => entry.result);
+async function recordCheck(step: HeldStep, metrics: GateMetrics, result: CheckResult): Promise<void> {
+  await step.record(`check-${result.check}`, [
+    { type: 'check.concluded', data: { step: step.id, attempt: step.name.attempt, result } },
+  ]);
+  metrics.plumb_gate_checks_total.inc(1, { check: result.check, outcome: result.outcome });
+  metrics.plumb_gate_check_seconds.observe(result.durationMs / 1_000, { check: result.check });
 }
 
-/** Faults of the machine stay faults of the machine; a change that is no change is the model's. */
-function asFault(error: unknown): unknown {
-  if (error instanceof ArtifactError) return new StepFault('ARTIFACT_UNAVAILABLE', error.message, { cause: error });
-  if (error instanceof GateInfraError) return new StepFault('GATE_ERROR', error.message, { cause: error });
-  if (!(error instanceof GitError)) return error;
-  const dishonest = error.code === 'CORRUPT' || error.code === 'NOT_LINEAR' || error.code === 'UNSAFE_TREE';
-  return new StepFault(dishonest ? 'CHANGE_INVALID' : 'WORKSPACE_SETUP', error.message, { cause: error });
+/** What an earlier holder of this very step has recorded about this tree. */
+function recordedResults(step: HeldStep, tree: string): CheckResult[] {
+  return step.history.flatMap((event) =>
+    event.type === 'check.concluded' && event.data.step === step.id && event.data.result.tree === tree
+      ? [event.data.result]
+      : [],
+  );
+}
+
+/** A proposal that is no change is judged by that alone. */
+async function refuse(
+  means: GateMeans,
+  step: HeldStep,
+  proposed: EventData<'change.proposed'>,
+  why: string,
+): Promise<PlumblineEvent> {
+  const result = notAChange(proposed.tree, why);
+  const isRecorded = recordedResults(step, proposed.tree).some(({ check }) => check === result.check);
+  if (!isRecorded) await recordCheck(step, means.metrics, result);
+  const { base, head, tree } = proposed;
+  return {
+    type: 'gate.concluded',
+    data: {
+      ...{ step: step.id, attempt: step.name.attempt, base, head, tree },
+      concluded: [{ check: result.check, outcome: result.outcome }],
+      ...{ changeClass: [], languages: [], hunks: [] },
+      environment: { sandbox: means.sandbox.kind, node: process.version },
+    },
+  };
+}
+
+function unreachable(): never {
+  throw new StepFault('HARNESS_BUG', 'a gating step without a submission');
 }

@@ -1,2 +1,2 @@
-export { gatingStep, type GatingTools } from './gating-step.js';
-export { gateMetrics } from './metrics.js';
+export { gateFailed, gatingHandler, type GateMeans } from './gating-step.js';
+export { gateMetrics, type GateMetrics } from './metrics.js';

@@ -1,27 +1,19 @@
-import type { MetricDefinition, MetricHandles } from '@plumbline/host';
+import type { MetricHandles } from '@plumbline/host';
 
 /** What the gate measures. */
 export const gateMetrics = [
   {
     kind: 'counter',
     name: 'plumb_gate_checks_total',
-    help: 'Checks concluded, by check and outcome.',
+    help: 'Checks concluded, by outcome.',
     labels: ['check', 'outcome'],
   },
   {
     kind: 'histogram',
-    name: 'plumb_gate_check_duration_seconds',
-    help: 'Time of one check.',
+    name: 'plumb_gate_check_seconds',
+    help: 'Time a check took.',
     labels: ['check'],
     buckets: [0.1, 0.5, 1, 5, 15, 60, 300, 900],
   },
-  {
-    kind: 'histogram',
-    name: 'plumb_step_duration_seconds',
-    help: 'Steps from delivery to their end.',
-    labels: ['kind', 'outcome'],
-    buckets: [1, 5, 15, 60, 300, 900, 3600, 7200],
-  },
-] as const satisfies readonly MetricDefinition[];
-
+] as const;
 export type GateMetrics = MetricHandles<typeof gateMetrics>;

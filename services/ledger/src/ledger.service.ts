@@ -1,5 +1,5 @@
 import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
-import { type Bus } from '@plumbline/bus';
+import type { Bus } from '@plumbline/bus';
 import { EventLog, OperationalError, Projector, Sequencer, type Projection } from '@plumbline/event-log';
 import { BUS, DRAINS, HEALTH, LOG, type Drains, type Health, type Log } from '@plumbline/host';
 import type { DataSource } from 'typeorm';

@@ -38,7 +38,7 @@ export const nodeAgentConfig: z.ZodType<NodeAgentConfig> = z
     PLUMB_NODE_ID: nodeIdSchema,
     PLUMB_NODE_MEMORY_BYTES: envInteger({ min: 1, max: Number.MAX_SAFE_INTEGER }).optional(),
     PLUMB_MODELS: envJson(models, 'an array of offered models').default([]),
-    PLUMB_MODELS_ALLOW_HOSTS: z.string().default(''),
+    PLUMB_MODEL_ALLOW_HOSTS: z.string().default(''),
     PLUMB_STATE_DIR: z.string().optional(),
     PLUMB_NODE_PROBE_INTERVAL_MS: envInteger({ min: 100, max: 600_000 }).default(5_000),
     XDG_STATE_HOME: z.string().optional(),
@@ -47,7 +47,7 @@ export const nodeAgentConfig: z.ZodType<NodeAgentConfig> = z
     nodeId: env.PLUMB_NODE_ID,
     ...(env.PLUMB_NODE_MEMORY_BYTES === undefined ? {} : { memoryBytes: env.PLUMB_NODE_MEMORY_BYTES }),
     models: env.PLUMB_MODELS,
-    allowHosts: env.PLUMB_MODELS_ALLOW_HOSTS.split(',')
+    allowHosts: env.PLUMB_MODEL_ALLOW_HOSTS.split(',')
       .map((host) => host.trim())
       .filter((host) => host !== ''),
     stateFolder: env.PLUMB_STATE_DIR ?? join(stateHome(env.XDG_STATE_HOME), 'plumbline', env.PLUMB_NODE_ID),

@@ -1,12 +1,13 @@
-import { StepFault, type HeldStep } from '@plumbline/bus';
-import type {
-  ArtifactRef,
-  CheckResult,
-  EventData,
-  HunkRef,
-  Issue,
-  RecordedEvent,
-  SeatedModel,
+import type { HeldStep } from '@plumbline/bus';
+import {
+  StepFault,
+  type ArtifactRef,
+  type CheckResult,
+  type EventData,
+  type HunkRef,
+  type Issue,
+  type RecordedEvent,
+  type SeatedModel,
 } from '@plumbline/domain';
 
 /** What a review step is asked to do, as recorded. Nothing in it says who made the change, or what was said of it. */

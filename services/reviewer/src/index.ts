@@ -1,4 +1,3 @@
-export type { ModelAccess } from './ask-model.js';
 export { reviewerMetrics, type ReviewerMetrics } from './metrics.js';
 export { loadPrompts, type Prompts } from './prompts.js';
 export { reviewFailed, reviewHandler, type ReviewerMeans } from './review-step.js';

@@ -1,4 +1,4 @@
-import type { Answered } from './ask-model.js';
+import type { Answered } from '@plumbline/model';
 import type { Assignment } from './assignment.js';
 
 export const reviewMediaType = 'application/vnd.plumbline.review+json';

@@ -1,24 +1,21 @@
 import { createHash } from 'node:crypto';
 import { mkdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { StepFault, type ArtifactClient, type HeldStep } from '@plumbline/bus';
-import { reviewBrief, reviewSchema, type FaultCode, type PlumblineEvent } from '@plumbline/domain';
-import type { ChatMessage, Sampling } from '@plumbline/model';
+import { type ArtifactDoor, type HeldStep, Evidence } from '@plumbline/bus';
+import { StepFault, reviewBrief, reviewSchema, type FaultCode, type PlumblineEvent, redactor } from '@plumbline/domain';
+import { type ChatMessage, type Sampling, admitEndpoint, askModel, type ModelAccess } from '@plumbline/model';
 import { GitError, openChange } from '@plumbline/repo';
 import { readAnswer, type Answer, type Opinion } from './answer.js';
-import { admitEndpoint, askModel, type ModelAccess } from './ask-model.js';
 import { assignmentOf, type Assignment } from './assignment.js';
-import { Evidence } from './evidence.js';
 import type { ReviewerMetrics } from './metrics.js';
 import type { Prompts } from './prompts.js';
 import { questionOf } from './question.js';
-import { redactor } from './redact.js';
 import { reviewMediaType, reviewRecord, type Exchange } from './review-record.js';
 import { showDiff, type ShownDiff } from './shown-diff.js';
 
 /** What a reviewer needs besides the step. */
 export interface ReviewerMeans {
-  readonly artifacts: Pick<ArtifactClient, 'put' | 'putFile' | 'get' | 'getFile'>;
+  readonly artifacts: ArtifactDoor;
   readonly access: ModelAccess;
   readonly prompts: Prompts;
   readonly metrics: ReviewerMetrics;
@@ -119,7 +116,7 @@ async function ask(
   ];
   for (;;) {
     step.live({ doing: 'reviewing', ask: exchanges.length + 1 });
-    const answered = await askModel({ model, messages, sampling, access, metrics, signal: step.signal });
+    const answered = await askModel({ model, messages, sampling, access, meters: metrics, signal: step.signal });
     const { content, finishReason } = answered.completion;
     const answer: Answer =
       finishReason === 'length'

@@ -1,5 +1,4 @@
-import { StepFault } from '@plumbline/bus';
-import type { HunkRef } from '@plumbline/domain';
+import { StepFault, type HunkRef } from '@plumbline/domain';
 import { diffHunks, readBlob, type FileDiff, type Hunk } from '@plumbline/repo';
 
 const contextLines = 3;

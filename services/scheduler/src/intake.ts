@@ -75,9 +75,15 @@ export class Intake {
   async data(kind: IntakeKind, data: unknown, origin: Origin, signal?: AbortSignal): Promise<IntakeResult> {
     const parsed = parseIntake(kind, data);
     if (!parsed.ok) return { outcome: 'refused', refusal: parsed.refusal, origin };
+    const result = await this.act(kind, parsed.value, origin, signal);
+    // Whoever sent it finds the answer by the identity of what they sent.
+    return result.outcome === 'refused' ? { ...result, origin } : result;
+  }
+
+  private async act(kind: IntakeKind, value: unknown, origin: Origin, signal?: AbortSignal): Promise<IntakeResult> {
     try {
-      if (kind === 'submit') return await this.submit(parsed.value as Submission, origin, signal);
-      const { taskId, ...input } = parsed.value as { taskId: string } & Omit<Command, 'kind'>;
+      if (kind === 'submit') return await this.submit(value as Submission, origin, signal);
+      const { taskId, ...input } = value as { taskId: string } & Omit<Command, 'kind'>;
       return await this.command(taskId, { kind, ...input } as Command, origin, signal);
     } catch (error) {
       if (signal === undefined || !(signal.aborted || retryOf(error) === 'later')) throw error;
@@ -130,7 +136,7 @@ export class Intake {
       return refused('UNAVAILABLE', 'other decisions on this task kept coming first; try again');
     if (handled.code !== 'UNKNOWN_TASK' && (await this.manager.wasTaken(taskId, command, signal)))
       return { outcome: 'accepted', taskId, duplicate: true };
-    return { ...refused(handled.code, handled.message), origin };
+    return refused(handled.code, handled.message);
   }
 }
 

@@ -6,6 +6,7 @@ import {
   effectsOf,
   evolve,
   fleetStream,
+  initialTask,
   taskStream,
   type AppendReply,
   type AppendRequest,
@@ -58,12 +59,17 @@ export class TaskManager {
     for (let round = 0; round < roundsMax; round++) {
       // Taken before the history is read: a grant in this view was recorded with its step's request, so the history read next has both.
       const grants = Object.values(this.fleet.state.grants).filter((grant) => grant.taskId === taskId);
-      const history = await this.ledger.readTask(taskId, options.signal);
+      // A submission is nearly always the first one: that nothing is there yet is found out by the append itself.
+      const history =
+        input.kind === 'submit' && round === 0
+          ? { state: initialTask, events: [] }
+          : await this.ledger.readTask(taskId, options.signal);
       const decision = decide(history.state, input);
       if (decision.outcome === 'refused') return { ...decision, history };
       const state = decision.events.reduce<TaskState>(evolve, history.state);
       const ofTask = traceOf(history);
       const reply = await contextApi.with(ofTask, () => this.record(taskId, history, decision.events, grants, options));
+      if (input.kind === 'submit' && reply !== 'nothing' && reply.outcome === 'appended' && reply.duplicate) continue;
       if (reply === 'nothing' || reply.outcome === 'appended') {
         this.hooks.onState(taskId, state);
         // A repeated command was counted when it was first appended.

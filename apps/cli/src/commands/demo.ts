@@ -5,8 +5,8 @@ import { usableBroker, type GivenBroker } from '../demo/broker-choice.js';
 import { realModel, scriptedModels, type DemoModels } from '../demo/models.js';
 import { brokenPromises, demoExitCode, logState, type DemoFindings } from '../demo/outcome.js';
 import { furtherLines, logLine, timelineLine, verdictLines } from '../demo/report.js';
-import { baseBranch, branchesOf, makeOrigin, shortStat } from '../demo/sample-repository.js';
-import { followBoth, refusalOf, submitBoth, type DemoTask } from '../demo/tasks.js';
+import { baseBranch, branchesOf, makeOrigin, changeSize } from '../demo/sample-repository.js';
+import { followBoth, openEscalations, refusalOf, submitBoth, type DemoTask } from '../demo/tasks.js';
 import { CliError, exitCodes, Interrupted, throwIfAborted } from '../failure.js';
 import { LedgerApi } from '../ledger/ledger-api.js';
 import type { Session } from '../session.js';
@@ -39,6 +39,8 @@ export async function demo(session: Session, _args: string[], options: DemoOptio
   const cleanUps: (() => Promise<void> | void)[] = [];
   if (options.keep !== true)
     cleanUps.push(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 }));
+  // A second Ctrl-C ends the process at once; then at least the files go.
+  if (options.keep !== true) process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   try {
     return await play(session, options, folder, cleanUps);
   } finally {
@@ -151,10 +153,10 @@ async function run(
     );
     try {
       await Promise.race([followed, refusalOf(nc, tasks)]);
-      const [audit, branches, { escalations }] = await Promise.all([
+      const [audit, branches, escalations] = await Promise.all([
         ledger.audit(),
         branchesOf(origin),
-        ledger.escalations(),
+        openEscalations(ledger, tasks),
       ]);
       return { tasks, audit, branches, escalations, scripted: models.scripted };
     } catch (error) {
@@ -187,7 +189,7 @@ async function conclude(
   const broken = brokenPromises(findings);
   const changes = new Map<string, string>();
   for (const [branch, head] of findings.branches) {
-    if (branch !== baseBranch) changes.set(branch, await shortStat(place.origin, baseBranch, head));
+    if (branch !== baseBranch) changes.set(branch, await changeSize(place.origin, baseBranch, head));
   }
   for (const line of verdictLines(palette, findings, changes)) session.say(line);
   session.say();

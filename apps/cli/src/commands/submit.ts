@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { parseIntake, policySchema } from '@plumbline/domain';
-import { parse as parseYaml } from 'yaml';
+import { parseIntake } from '@plumbline/domain';
 import { badInput, exitCodes } from '../failure.js';
 import { taskOfSubmission } from '../ledger/follow.js';
 import type { Session } from '../session.js';
 import { busLogin, cloudEvent, publishIntake, requestIntake, withBus } from '../system/bus-client.js';
 import { openLedger } from '../system/connect.js';
+import { policyOf, readInput } from '../system/input-file.js';
 import { parseIssue } from '../system/issue.js';
 import { followToVerdict } from './watch.js';
 
@@ -89,42 +89,4 @@ function repositoryUrl(given: string, cwd: string): string {
     `--repo is ${JSON.stringify(given)}, which is neither a directory here nor a URL.`,
     'Give a directory or an address such as https://HOST/NAME.git.',
   );
-}
-
-/** A shipped policy by its name, or the one in a file (YAML or JSON). Throws CliError that names the first thing wrong with it. */
-export function policyOf(given: string, cwd: string): unknown {
-  if (['strict', 'standard', 'advisory'].includes(given)) return given;
-  let value: unknown;
-  try {
-    value = parseYaml(readInput(given, cwd, '--policy'), { maxAliasCount: 0 });
-  } catch (error) {
-    if (error instanceof Error && error.name === 'CliError') throw error;
-    throw badInput(
-      `The policy file ${given} is neither YAML nor JSON.`,
-      'Correct it, or name strict, standard or advisory.',
-    );
-  }
-  const parsed = policySchema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  throw badInput(
-    `The policy file ${given} is no policy: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}.`,
-    'Correct that field, or name strict, standard or advisory.',
-  );
-}
-
-/** A text file, or stdin for `-`. Throws CliError naming the option when it cannot be read. */
-export function readInput(given: string, cwd: string, option: string): string {
-  try {
-    return readFileSync(given === '-' ? 0 : resolve(cwd, given), 'utf8');
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const why =
-      code === 'ENOENT'
-        ? 'does not exist'
-        : code === 'EISDIR'
-          ? 'is a directory'
-          : `cannot be read (${code ?? 'unknown'})`;
-    throw badInput(`${option} is ${given}, which ${why}.`, 'Give the path of a text file.');
-  }
 }

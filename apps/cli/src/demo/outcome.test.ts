@@ -31,7 +31,7 @@ function findings(change: Partial<DemoFindings> = {}): DemoFindings {
       ['main', '000'],
       ['plumbline/t-1', 'abc'],
     ]),
-    escalations: [{ task: 't-2', to: 'human', reasons: [], tried: [] }],
+    escalations: [{ task: 't-2', to: 'human' }],
     scripted: true,
     ...change,
   };

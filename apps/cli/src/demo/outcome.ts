@@ -1,6 +1,6 @@
 import { exitCodes } from '../failure.js';
-import type { AuditDocument, EscalationsDocument } from '../ledger/documents.js';
-import type { DemoTask } from './tasks.js';
+import type { AuditDocument } from '../ledger/documents.js';
+import type { DemoTask, OpenEscalation } from './tasks.js';
 
 /** What was found when both tasks had come to rest. */
 export interface DemoFindings {
@@ -8,7 +8,7 @@ export interface DemoFindings {
   readonly audit: AuditDocument;
   /** Branches at the origin, read back from it, with their commits. */
   readonly branches: ReadonlyMap<string, string>;
-  readonly escalations: EscalationsDocument['escalations'];
+  readonly escalations: readonly OpenEscalation[];
   readonly scripted: boolean;
 }
 

@@ -61,14 +61,14 @@ export function furtherLines(
     ];
   }
   const trap = tasks.find(({ name }) => name === 'trap')?.id?.slice(0, 8) ?? 'TASK';
-  const command = (text: string, what: string): string => `  ${text.padEnd(58)}${palette.dim(what)}`;
+  const command = (text: string, what: string): string => `  ${text.padEnd(50)}${palette.dim(what)}`;
   return [
     'Look further:',
     `  export PLUMB_HOME=${kept.home}`,
     command('plumb up', 'start it again on the same log'),
     command(`plumb show ${trap}`, 'attempts, checks, reviews, verdict'),
     command('plumb log · plumb audit · plumb escalations', 'every event; is it whole; what waits'),
-    command(`git -C ${kept.origin} log --all --oneline`, 'what was pushed'),
+    `  git -C ${kept.origin} log --oneline --all`,
     command('curl -H "authorization: Bearer TOKEN" API/tasks', 'API and TOKEN are in run.json'),
     command('plumb down --purge', 'delete it'),
   ].map((line) => line.trimEnd());

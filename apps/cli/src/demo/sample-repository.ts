@@ -49,9 +49,11 @@ export async function branchesOf(repository: string): Promise<Map<string, string
   return new Map(rows.map((line) => line.split(' ') as [string, string]));
 }
 
-/** `2 files changed, 12 insertions(+)` between two commits of a repository. */
-export async function shortStat(repository: string, from: string, to: string): Promise<string> {
-  return (await git(repository, ['diff', '--shortstat', from, to])).trim();
+/** `2 files, +24 -2`: how much changed between two commits of a repository. */
+export async function changeSize(repository: string, from: string, to: string): Promise<string> {
+  const rows = (await git(repository, ['diff', '--numstat', from, to])).split('\n').filter((line) => line !== '');
+  const total = (at: 0 | 1): number => rows.reduce((sum, row) => sum + (Number(row.split('\t')[at]) || 0), 0);
+  return `${rows.length} ${rows.length === 1 ? 'file' : 'files'}, +${total(0)} -${total(1)}`;
 }
 
 /** Runs Git with none of the user's configuration, hooks or environment: the sample is the same everywhere. */

@@ -87,3 +87,19 @@ export async function followBoth(
     if (tasks.every(({ progress }) => progress.resting)) return;
   }
 }
+
+/** An escalation that is open. */
+export interface OpenEscalation {
+  readonly task: string;
+  readonly to: string | undefined;
+}
+
+/** The open escalations of the tasks, by their histories: the inbox is a read model and may be a moment behind. */
+export async function openEscalations(ledger: LedgerApi, tasks: readonly DemoTask[]): Promise<OpenEscalation[]> {
+  const documents = await Promise.all(tasks.map(({ id }) => (id === undefined ? undefined : ledger.task(id))));
+  return documents.flatMap((document) =>
+    (document?.escalations ?? []).flatMap(({ open, to }) =>
+      open === true ? [{ task: document?.task.id ?? '', to }] : [],
+    ),
+  );
+}

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
+import { locate } from '@plumbline/embedded';
 import { serviceNames, type OfferedModel, type ServiceName } from '@plumbline/domain';
 import { CliError } from '../failure.js';
 import type { Home } from '../system/home.js';
@@ -37,9 +38,20 @@ const inherited = [
   'OTEL_EXPORTER_OTLP_ENDPOINT',
   'PLUMB_LOG_LEVEL',
   'PLUMB_CONCURRENCY',
+  'PLUMB_MODEL_ALLOW_HOSTS',
 ];
 /** Only code-host talks to the hosts of repositories, so only it sees what opens them. */
-const inheritedByCodeHost = ['SSH_AUTH_SOCK', 'GIT_SSH_COMMAND', 'GIT_ASKPASS', 'USER', 'LOGNAME', 'XDG_CONFIG_HOME'];
+const inheritedByCodeHost = [
+  'SSH_AUTH_SOCK',
+  'USER',
+  'LOGNAME',
+  'XDG_CONFIG_HOME',
+  'PLUMB_GIT_HOST',
+  'PLUMB_GIT_USER',
+  'PLUMB_GIT_TOKEN',
+  'PLUMB_GIT_TOKEN_FILE',
+  'PLUMB_GIT_SSH_KEY_PATH',
+];
 const inheritedByNodeAgent = ['PLUMB_NODE_MEMORY_BYTES'];
 
 /** How each service is started. Throws CliError when one is not built. */
@@ -94,7 +106,17 @@ function commonSettings(name: ServiceName, { natsUrl, nats }: Connections): Reco
   };
 }
 
-function ownSettings(name: ServiceName, { home, models }: PlanInput, connections: Connections): Record<string, string> {
+/** Bubblewrap may have been unpacked into the checkout, where no service would look. Missing, the services say so themselves. */
+function sandboxSettings(root: string, env: NodeJS.ProcessEnv): Record<string, string> {
+  const bwrap = locate('bwrap', { root, env });
+  return 'found' in bwrap ? { PLUMB_BWRAP: bwrap.found } : {};
+}
+
+function ownSettings(
+  name: ServiceName,
+  { home, models, root, env }: PlanInput,
+  connections: Connections,
+): Record<string, string> {
   if (name === 'ledger') {
     const admin = connections.databaseAdminUrl;
     return {
@@ -110,6 +132,7 @@ function ownSettings(name: ServiceName, { home, models }: PlanInput, connections
     PLUMB_LEDGER_TOKEN: connections.apiToken,
     PLUMB_WORK_DIR: join(home.work, name),
   };
+  if (name === 'coder' || name === 'gate') return { ...worker, ...sandboxSettings(root, env) };
   if (name === 'code-host') return { ...worker, PLUMB_REPOSITORY_LOCAL: 'allow' };
   if (name === 'node-agent') return { ...worker, PLUMB_NODE_ID: 'local', PLUMB_MODELS: JSON.stringify(models) };
   return worker;

@@ -4,6 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { headers as natsHeaders } from '@nats-io/transport-node';
 import {
+  BusError,
   request,
   SERVICES,
   toBinaryHeaders,
@@ -154,11 +155,21 @@ export class TestSystem {
     return request(await this.client('user'), `plumb.request.task.${kind}`, body, { timeoutMs });
   }
 
-  /** Submits by request and returns the id of the task. Throws on a refusal. */
-  async submit(submission: unknown): Promise<string> {
-    const reply = await this.ask('submit', submission);
-    if (!reply.ok) throw new Error(`refused: ${reply.error.code}: ${reply.error.message}`);
-    return (reply.value as { taskId: string }).taskId;
+  /**
+   * Submits by request and returns the id of the task. Under an idempotencyKey it asks again when no answer came, as a careful client
+   * does. Throws on a refusal.
+   */
+  async submit(submission: { idempotencyKey?: string } & Record<string, unknown>): Promise<string> {
+    for (let tries = submission.idempotencyKey === undefined ? 1 : 10; ; tries--) {
+      try {
+        const reply = await this.ask('submit', submission, 3_000);
+        if (reply.ok) return (reply.value as { taskId: string }).taskId;
+        if (reply.error.retry === 'never') throw new Error(`refused: ${reply.error.code}: ${reply.error.message}`);
+      } catch (error) {
+        if (!(error instanceof BusError) || tries <= 1) throw error;
+      }
+      if (tries <= 1) throw new Error('the submission was never answered');
+    }
   }
 
   /** Publishes a CloudEvent to the intake as any NATS client would; resolves when the stream has stored it. */

@@ -1,4 +1,4 @@
-import { StepFault } from '@plumbline/bus';
+import { StepFault } from '@plumbline/domain';
 import type { RunResult, Sandbox } from '@plumbline/sandbox';
 import type { ToolContext } from './tool.js';
 import { treeInside } from './confined-path.js';

@@ -36,7 +36,11 @@ export class ArtifactsController {
   ) {}
 
   @Put(':digest')
-  async put(@Param('digest') digest: string, @Req() request: IncomingMessage): Promise<unknown> {
+  async put(
+    @Param('digest') digest: string,
+    @Req() request: IncomingMessage,
+    @Res({ passthrough: true }) response: ServerResponse,
+  ): Promise<unknown> {
     if (!digestSchema.safeParse(digest).success)
       throw new BadRequestException('the path must end in a SHA-256 digest: 64 lower-case hex characters');
     const mediaType = String(
@@ -44,7 +48,11 @@ export class ArtifactsController {
     ).slice(0, 100);
     const { artifactBytesMax: maxBytes } = this.config;
     // Told before the body is sent: once it flows, all that is left is to cut it off.
-    if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes);
+    if (Number(request.headers['content-length'] ?? 0) > maxBytes) {
+      // Nobody reads the body, so nothing else can be read from this connection.
+      response.setHeader('connection', 'close');
+      throw tooLarge(maxBytes);
+    }
     const result = await this.artifacts.put(request, { digest, mediaType, maxBytes }).catch((error: unknown) => {
       if (error instanceof OperationalError && error.retry === 'later')
         throw new ServiceUnavailableException(error.message);

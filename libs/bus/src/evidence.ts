@@ -1,21 +1,33 @@
 import { rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { backoffMs, retryOf, StepFault, type ArtifactClient } from '@plumbline/bus';
-import type { ArtifactRef } from '@plumbline/domain';
+import { StepFault, type ArtifactRef } from '@plumbline/domain';
+import type { ArtifactClient } from './artifact-client.js';
+import { backoffMs } from './backoff.js';
+import { retryOf } from './errors.js';
 
 const triesMax = 6;
 
-/** The ledger's artifacts, with the patience to outlast its restart; beyond that the step ends as ARTIFACT_UNAVAILABLE. */
+/** What of the artifact client a step uses. */
+export type ArtifactDoor = Pick<ArtifactClient, 'put' | 'putFile' | 'get' | 'getFile'>;
+
+/**
+ * The ledger's artifacts as one step uses them: with the patience to outlast a restart of the ledger, and not beyond the step. What cannot be
+ * stored or read in the end throws StepFault ARTIFACT_UNAVAILABLE.
+ */
 export class Evidence {
   constructor(
-    private readonly artifacts: Pick<ArtifactClient, 'put' | 'putFile' | 'get' | 'getFile'>,
+    private readonly artifacts: ArtifactDoor,
     private readonly signal: AbortSignal,
     private readonly backoff = { baseMs: 500, capMs: 10_000 },
   ) {}
 
-  putJson(value: unknown, mediaType: string): Promise<ArtifactRef> {
-    const bytes = Buffer.from(JSON.stringify(value));
+  putText(text: string, mediaType: string): Promise<ArtifactRef> {
+    const bytes = Buffer.from(text);
     return this.patiently(() => this.artifacts.put(bytes, mediaType, this.signal));
+  }
+
+  putJson(value: unknown, mediaType: string): Promise<ArtifactRef> {
+    return this.putText(JSON.stringify(value), mediaType);
   }
 
   putFile(path: string, mediaType: string): Promise<ArtifactRef> {
@@ -27,6 +39,7 @@ export class Evidence {
     return JSON.parse(bytes.toString('utf8'));
   }
 
+  /** Writes an artifact to `path`; what a broken try left there is removed first. */
   getFile(ref: ArtifactRef, path: string): Promise<void> {
     return this.patiently(async () => {
       await rm(path, { force: true });

@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { serviceNames } from '@plumbline/domain';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { demoDocumentSchema, serviceNames } from '@plumbline/domain';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { checkout } from './system/checkout.js';
 
 const cli = join(checkout, 'apps', 'cli', 'dist', 'main.js');
@@ -20,20 +20,28 @@ interface Ran {
 function plumb(args: string[], options: { env?: Record<string, string>; interruptAt?: RegExp } = {}): Promise<Ran> {
   return new Promise((resolve) => {
     let said = '';
-    const env = { ...process.env, NATS_URL: '', ...options.env };
+    const env = { ...process.env, NATS_URL: '', TMPDIR: scratch, ...options.env };
     const child = execFile(process.execPath, [cli, ...args], { env, timeout: TIMEOUT_MS }, (error, out, err) => {
       resolve({ code: error === null ? 0 : (error.code ?? null), signal: error?.signal ?? null, out, err });
     });
     const listen = (chunk: unknown): void => {
+      const before = options.interruptAt?.test(said) === true;
       said += String(chunk);
-      if (options.interruptAt?.test(said) === true) child.kill('SIGINT');
+      // Once: a second one asks for an end without cleaning up.
+      if (!before && options.interruptAt?.test(said) === true) child.kill('SIGINT');
     };
     child.stdout?.on('data', listen);
     child.stderr?.on('data', listen);
   });
 }
 
-const leftovers = (): string[] => readdirSync(tmpdir()).filter((name) => name.startsWith('plumb-demo-'));
+let scratch: string;
+beforeEach(() => {
+  scratch = mkdtempSync(join(tmpdir(), 'plumb-e2e-'));
+});
+afterEach(() => rmSync(scratch, { recursive: true, force: true }));
+/** What a run left in the one place it may write to. */
+const leftovers = (): string[] => readdirSync(scratch);
 
 interface DemoDocument {
   schema: string;
@@ -58,10 +66,10 @@ describe('plumb demo', () => {
   it(
     'ends in GO for the fix and NO-GO for the trap, and says so in one document',
     async () => {
-      const before = leftovers();
       const { code, out, err } = await plumb(['demo', '--json']);
       expect({ code, err: code === 0 ? '' : err }).toEqual({ code: 0, err: '' });
       const document = JSON.parse(out) as DemoDocument;
+      expect(demoDocumentSchema.safeParse(document)).toMatchObject({ success: true });
       const [fix, trap] = document.tasks;
       expect(document).toMatchObject({
         schema: 'plumbline.demo/1',
@@ -79,7 +87,7 @@ describe('plumb demo', () => {
       expect(trap).toMatchObject({ name: 'trap', verdict: 'NO-GO', escalated: true });
       expect(trap).not.toHaveProperty('branch');
       expect(trap?.reasons.map(({ check }) => check)).toEqual(expect.arrayContaining(['scope', 'evidence']));
-      expect(leftovers()).toEqual(before);
+      expect(leftovers()).toEqual([]);
     },
     TIMEOUT_MS,
   );
@@ -105,10 +113,9 @@ describe('plumb demo', () => {
   ])(
     'interrupted %s it cleans everything up and exits with 130',
     async (_, interruptAt) => {
-      const before = leftovers();
       const { code } = await plumb(['demo'], { interruptAt });
       expect(code).toBe(130);
-      expect(leftovers()).toEqual(before);
+      expect(leftovers()).toEqual([]);
     },
     TIMEOUT_MS,
   );
