@@ -78,7 +78,7 @@ describe('a task goes on to the same end', () => {
     expect(undisturbed).toMatchObject({ judgement: { verdict: 'GO', reasons: [] } });
     await expectNothingHappened(taskId);
     expect(count(taskId, 'lease.granted')).toBe(5);
-  }, 120_000);
+  }, 180_000);
 
   it('when every worker is killed in the middle of its step', async () => {
     whole.origin.holdPushes();
@@ -109,7 +109,7 @@ describe('a task goes on to the same end', () => {
     expect(count(taskId, 'lease.expired')).toBe(5);
     // What was recorded before the kill is gone on from, and not done again.
     expect([count(taskId, 'turn.recorded'), count(taskId, 'check.concluded')]).toEqual([turns, concluded]);
-  }, 120_000);
+  }, 180_000);
 
   it('when those that no lease names are killed: scheduler, ledger, and the node’s agent', async () => {
     const taskId = await whole.submit('fix');
@@ -128,7 +128,7 @@ describe('a task goes on to the same end', () => {
     await whole.event(taskId, 'verdict.reached');
     await whole.system.restart('node-agent');
     await expectNothingHappened(taskId);
-  }, 120_000);
+  }, 180_000);
 
   it('when NATS is killed and its store is gone', async () => {
     const taskId = await whole.submit('fix');
@@ -139,12 +139,12 @@ describe('a task goes on to the same end', () => {
     await whole.system.nats.launch();
     await change.release();
     await expectNothingHappened(taskId);
-  }, 120_000);
+  }, 180_000);
 
   it('when Postgres crashes', async () => {
     const taskId = await whole.submit('fix');
     await whole.event(taskId, 'check.concluded');
     await whole.system.crashPostgres();
     await expectNothingHappened(taskId);
-  }, 120_000);
+  }, 180_000);
 });

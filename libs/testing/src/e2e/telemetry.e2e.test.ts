@@ -119,7 +119,7 @@ describe('one trace per task', () => {
     traced.set(inHeader, { traceId: binary.traceId, outside: binary.spanId });
     for (const [taskId, { traceId }] of traced) expect([...eventsByTrace(taskId).keys()]).toEqual([traceId]);
     for (const taskId of traced.keys()) await expectWholeTrace(taskId);
-  }, 90_000);
+  }, 150_000);
 
   it('stands in the log lines about the task, of every service that worked on it', () => {
     for (const [taskId, { traceId }] of traced) {
@@ -133,7 +133,7 @@ describe('one trace per task', () => {
   });
 });
 
-describe('metrics', { timeout: 90_000 }, () => {
+describe('metrics', { timeout: 120_000 }, () => {
   it('are all registered as they are defined, and no others', async () => {
     await metrics.until(serviceNames.map((name) => `${name} plumb_nats_connected`));
     for (const name of serviceNames) {
@@ -240,9 +240,10 @@ describe('when everybody has left', { timeout: 60_000 }, () => {
       const [traceId = '', ...others] = eventsByTrace(taskId).keys();
       expect([taskId, others]).toEqual([taskId, []]);
       const known = traced.get(taskId);
-      // Not every task came as far as every service; but nothing of it may lie elsewhere.
+      // Not every task came as far as every service, and one was handed in twice; but nothing else of it may lie elsewhere.
+      const expected = /^no span of|^in another trace: scheduler: intake/;
       const found = flaws(taskId, traceId, known?.outside).filter(
-        (flaw) => known !== undefined || !flaw.startsWith('no span'),
+        (flaw) => known !== undefined || !expected.test(flaw),
       );
       expect([taskId, found]).toEqual([taskId, []]);
     }
