@@ -5,6 +5,7 @@ import type { Health } from './health.js';
 import type { HostConfig } from './host-config.js';
 import type { Log } from './log.js';
 import type { Metrics } from './metrics.js';
+import { StepHost } from './step-host.js';
 import { BUS, DRAINS, HEALTH, HOST_CONFIG, LOG, METRICS, SERVICE_CONFIG } from './tokens.js';
 
 /** Everything a service's modules can ask for. */
@@ -34,7 +35,13 @@ export class HostModule {
       { provide: DRAINS, useValue: provided.drains },
       { provide: BUS, useValue: provided.bus },
     ];
-    return { module: HostModule, global: true, imports: [service], providers, exports: providers };
+    return {
+      module: HostModule,
+      global: true,
+      imports: [service],
+      providers: [...providers, StepHost],
+      exports: [...providers, StepHost],
+    };
   }
 }
 

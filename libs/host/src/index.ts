@@ -15,3 +15,4 @@ export {
 export { StartError } from './start-error.js';
 export { startService, type ServiceDescription } from './start-service.js';
 export { BUS, DRAINS, HEALTH, HOST_CONFIG, LOG, METRICS, SERVICE_CONFIG } from './tokens.js';
+export { envList, StepHost, stepMetrics, workerConfigOf, workerEnv, type WorkerConfig } from './step-host.js';

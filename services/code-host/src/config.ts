@@ -1,15 +1,10 @@
-import { tmpdir } from 'node:os';
-import { envInteger, envUrl } from '@plumbline/host';
+import { workerConfigOf, workerEnv } from '@plumbline/host';
 import { z } from 'zod';
 import type { HostAccess } from './repository-access.js';
 
 /** The code-host's own environment: the only service that is given credentials of a repositories' host. */
-export const codeHostConfig = z
-  .object({
-    PLUMB_LEDGER_URL: envUrl(['http:', 'https:'], 'http://127.0.0.1:8080'),
-    PLUMB_LEDGER_TOKEN: z.string('expected the bearer token of the ledger, or PLUMB_LEDGER_TOKEN_FILE instead').min(1),
-    PLUMB_CONCURRENCY: envInteger({ min: 1, max: 64 }).default(1),
-    PLUMB_WORK_DIR: z.string().default(tmpdir()),
+export const codeHostConfig = workerEnv
+  .extend({
     PLUMB_REPOSITORY_LOCAL: z.enum(['allow', 'refuse'], 'expected allow or refuse').default('refuse'),
     PLUMB_GIT_HOST: z
       .string()
@@ -36,9 +31,7 @@ export const codeHostConfig = z
       ...(env.PLUMB_GIT_SSH_KEY_PATH === undefined ? {} : { sshKeyPath: env.PLUMB_GIT_SSH_KEY_PATH }),
     };
     return {
-      ledger: { url: env.PLUMB_LEDGER_URL.replace(/\/+$/, ''), token: env.PLUMB_LEDGER_TOKEN },
-      concurrency: env.PLUMB_CONCURRENCY,
-      workDir: env.PLUMB_WORK_DIR,
+      ...workerConfigOf(env),
       access,
     };
   });

@@ -9,12 +9,5 @@ export const codeHostMetrics = [
     help: 'Publications asked for, by how they ended.',
     labels: ['outcome'],
   },
-  {
-    kind: 'histogram',
-    name: 'plumb_step_duration_seconds',
-    help: 'Steps from delivery to their end.',
-    labels: ['kind', 'outcome'],
-    buckets: [1, 5, 15, 60, 300, 900],
-  },
 ] as const;
 export type CodeHostMetrics = MetricHandles<typeof codeHostMetrics>;

@@ -11,12 +11,5 @@ export const coderMetrics = [
     labels: ['tool', 'outcome'],
   },
   ...modelMetrics,
-  {
-    kind: 'histogram',
-    name: 'plumb_step_duration_seconds',
-    help: 'Steps from delivery to their end.',
-    labels: ['kind', 'outcome'],
-    buckets: [1, 5, 15, 60, 300, 900, 3600, 7200],
-  },
 ] as const satisfies readonly MetricDefinition[];
 export type CoderMetrics = MetricHandles<typeof coderMetrics>;

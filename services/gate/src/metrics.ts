@@ -15,12 +15,5 @@ export const gateMetrics = [
     labels: ['check'],
     buckets: [0.1, 0.5, 1, 5, 15, 60, 300, 900],
   },
-  {
-    kind: 'histogram',
-    name: 'plumb_step_duration_seconds',
-    help: 'Steps from delivery to their end.',
-    labels: ['kind', 'outcome'],
-    buckets: [1, 5, 15, 60, 300, 900, 3600, 7200],
-  },
 ] as const;
 export type GateMetrics = MetricHandles<typeof gateMetrics>;

@@ -10,12 +10,5 @@ export const reviewerMetrics = [
     labels: ['seat', 'decision'],
   },
   ...modelMetrics,
-  {
-    kind: 'histogram',
-    name: 'plumb_step_duration_seconds',
-    help: 'Steps from delivery to their end.',
-    labels: ['kind', 'outcome'],
-    buckets: [1, 5, 15, 60, 300, 900, 3600, 7200],
-  },
 ] as const satisfies readonly MetricDefinition[];
 export type ReviewerMetrics = MetricHandles<typeof reviewerMetrics>;

@@ -23,7 +23,7 @@ describe('the reviewer as a service', () => {
     });
     const url = await reviewer.ready();
     const report = (await (await fetch(`${url}/ready`)).json()) as { checks: Record<string, { detail: string }> };
-    expect(report.checks['reviewer-steps']?.detail).toBe('0 of 2 steps in hand');
+    expect(report.checks['steps']?.detail).toBe('0 steps in hand');
     const page = await (await fetch(`${url}/metrics`)).text();
     for (const { name } of reviewerMetrics) expect(page).toContain(`# TYPE ${name} `);
     reviewer.signal('SIGTERM');
