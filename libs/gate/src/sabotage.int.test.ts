@@ -1,8 +1,9 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CheckResult } from '@plumbline/domain';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GateStage, project, type Files } from './gate.fixture.js';
+import { scopeCheck } from './checks/scope.js';
 import { testsCheck } from './checks/tests.js';
 
 let stage: GateStage;
@@ -184,5 +185,43 @@ describe('files that a change puts in the way of the run', () => {
     const result = await act({ 'src/price.ts': brokenTotal, 'src/aaa.test.ts': over });
     expect(result.outcome).toBe('fail');
     expect(texts(result)).toMatch(/rewr[io]te/);
+  });
+});
+
+describe('a change that only seems to touch what its issue names', () => {
+  const scopeOf = async (files: Files): Promise<string> => {
+    const [result] = (await stage.gate(files, { checks: [scopeCheck] })).results;
+    return `${result?.outcome}`;
+  };
+  const source = String(project['src/price.ts']);
+
+  it.each<[string, Files, string]>([
+    ['white space at the end of a line', { 'src/price.ts': source.replace(';', '; ') }, 'fail'],
+    ['blank lines', { 'src/price.ts': `\n\n${source}` }, 'fail'],
+    ['another kind of line end', { 'src/price.ts': source.replaceAll('\n', '\r\n') }, 'fail'],
+    ['characters that nobody sees', { 'src/price.ts': `${source}\u200b\ufeff\n` }, 'fail'],
+    ['a file like it with another letter', { 'src/pr\u0456ce.ts': source }, 'fail'],
+    ['a longer name', { 'src/price.ts.bak': source }, 'fail'],
+    ['indentation', { 'src/price.ts': `  ${source}` }, 'fail'],
+    ['a space in the middle of a line', { 'src/price.ts': source.replace('net +', 'net  +') }, 'pass'],
+    ['a word', { 'src/price.ts': source.replace('net + tax', 'tax + net') }, 'pass'],
+  ])('%s', async (_what, files, outcome) => {
+    expect(await scopeOf({ 'README.md': 'more\n', ...files })).toBe(outcome);
+  });
+
+  it('permissions', async () => {
+    const own = await GateStage.open(project);
+    try {
+      const change = own.change.bind(own);
+      own.write = ((write) => (files: Files) => {
+        write(files);
+        if ('README.md' in files) chmodSync(join(own.origin, 'src/price.ts'), 0o755);
+      })(own.write.bind(own));
+      const opened = await change({ 'README.md': 'more\n' });
+      const [result] = (await own.gate({}, { ...opened, checks: [scopeCheck] })).results;
+      expect(result?.outcome).toBe('fail');
+    } finally {
+      own.close();
+    }
   });
 });
