@@ -61,6 +61,17 @@ function lint() {
   return show(command, args, env);
 }
 
+/** What is published of the contracts is what the code holds. */
+function schemas(node) {
+  return show(node.path, [inRoot('tools', 'schemas.mjs'), '--check'], projectEnv(node));
+}
+
+function format(node) {
+  const files = ['libs/*/src/**/*.ts', 'services/*/src/**/*.ts', 'apps/*/src/**/*.ts', 'tools/*.{mjs,ts}', '*.{js,ts}'];
+  const prettier = inRoot('node_modules', 'prettier', 'bin', 'prettier.cjs');
+  return show(node.path, [prettier, '--check', '--log-level', 'warn', ...files], projectEnv(node));
+}
+
 async function boundaries() {
   const complaints = await checkBoundaries();
   complaints.forEach(say);
@@ -106,6 +117,8 @@ const startedAt = performance.now();
 if (await step('Set-up and build', setUpAndBuild)) {
   const node = projectNode();
   await step('Type-check', () => typeCheck(node));
+  await step('Format', () => format(node));
+  await step('Schemas', () => schemas(node));
   await step('Lint', lint);
   await step('Boundaries', boundaries);
   await tests(node, process.argv.slice(2));

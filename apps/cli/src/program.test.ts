@@ -94,6 +94,9 @@ describe('usage', () => {
     ['submit', '--repo', 'x'],
     ['up', '--api-port', '70000'],
     ['rule', id, '--why', 'x'],
+    ['rule', id, '--go', '--no-go', '--why', 'x'],
+    ['rule', id, '--no-go', '--go', '--why', 'x'],
+    ['list', '--state', 'nonsense'],
     ['show'],
     ['demo', 'extra'],
   ])('mistakes exit with 2 and one sentence each: %s %s %s %s', async (...argv) => {

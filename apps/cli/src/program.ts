@@ -206,16 +206,28 @@ function addTasks(program: Command, add: Add): void {
   )
     .requiredOption('--why <text>', 'the reason, for the record')
     .option('--by <name>', 'who says so (default: your user name)');
-  add(program, 'rule <task>', "a human's ruling on a task", async () =>
+  const rule = add(program, 'rule <task>', "a human's ruling on a task", async () =>
     as((await import('./commands/intervene.js')).rule),
   )
-    .option('--go', 'it is good')
+    .option('--go', 'it is good: publish it')
     .option('--no-go', 'it is not')
     .requiredOption('--why <text>', 'the reason, for the record')
     .option('--by <name>', 'who says so (default: your user name)');
+  refuseTogether(rule, ['go', 'no-go']);
   add(program, 'escalations', 'what waits for a human', async () =>
     as((await import('./commands/escalations.js')).escalations),
   );
+}
+
+/** Commander reads `--no-go` as the negation of `--go` and lets the last of both win; a ruling is final, so both together are refused. */
+function refuseTogether(command: Command, names: readonly string[]): void {
+  const given = new Set<string>();
+  for (const name of names) {
+    command.on(`option:${name}`, () => {
+      given.add(name);
+      if (given.size > 1) command.error(`--${names.join(' and --')} exclude each other; give one of them`);
+    });
+  }
 }
 
 function addRecords(program: Command, add: Add): void {

@@ -88,7 +88,7 @@ export { faultCodeNames, faultCodes, retryDelayMs } from './faults.js';
 export type { Fault, FaultAction, FaultCode, FaultRule } from './faults.js';
 export { admit, evolveFleet, grantedBytes, initialFleet } from './fleet/fleet.js';
 export type { Admission, FleetState, SeatNeed, WaitReason } from './fleet/fleet.js';
-export { addMs, instantSchema } from './instant.js';
+export { instantSchema } from './instant.js';
 export type { Instant } from './instant.js';
 export {
   cancellationSchema,
@@ -141,7 +141,7 @@ export type { ClauseAnswer, HunkRef, Review, ReviewBrief, ReviewFinding } from '
 export { seededRandom } from './seeded.js';
 export { decide } from './task/decide.js';
 export type { Decision, TaskInput } from './task/decide.js';
-export { effectsOf, isBlameless } from './task/effects.js';
+export { effectsOf } from './task/effects.js';
 export type { DecisionEffects } from './task/effects.js';
 export { evolve } from './task/evolve.js';
 export { explainWait, projectTask } from './task/project.js';

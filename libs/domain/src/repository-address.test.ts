@@ -19,7 +19,7 @@ describe('parseRepositoryUrl', () => {
   });
 
   it('accepts local addresses only when allowed', () => {
-    for (const url of ['/srv/git/p.git', 'file:///srv/git/p.git']) {
+    for (const url of ['/srv/git/p.git', 'file:///srv/git/p.git', '/srv/my projects/p ü']) {
       expect(local(url)).toEqual({ ok: true, value: { url, transport: 'file' } });
       expect(remote(url).ok).toBe(false);
     }
@@ -65,6 +65,10 @@ describe('parseRepositoryUrl', () => {
       'https://example.org/p\n',
       'https://example.org/\u0000',
       'https://example.org/a b',
+      'file:///a b',
+      '/a\u00a0b',
+      '/a\tb',
+      'ext::sh -c /p',
       'https://example.org/p?x',
       'https://example.org/p#x',
     ],
@@ -96,7 +100,8 @@ describe('parseRepositoryUrl', () => {
       fc.property(hostile, (url) => {
         const parsed = local(url);
         if (!parsed.ok) return;
-        expect(url).not.toMatch(/^-|::(?!\d*[\]\d])|\s|@.*@/);
+        expect(url).not.toMatch(/^-|::(?!\d*[\]\d])|[^\S ]|@.*@/);
+        expect(url.startsWith('/') || !url.includes(' ')).toBe(true);
         expect(url.split('/')).not.toContain('..');
       }),
       { seed: 7, numRuns: 2000 },

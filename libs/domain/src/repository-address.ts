@@ -20,7 +20,8 @@ const USER = /^[a-z0-9_][a-z0-9._-]*$/i;
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
 
 /**
- * Accepts https://host/path, ssh://[user@]host/path, user@host:path and, with `allowLocal`, file:///path or an absolute directory.
+ * Accepts https://host/path, ssh://[user@]host/path, user@host:path and, with `allowLocal`, file:///path or an absolute directory, whose
+ * name may hold spaces.
  * Refuses every other transport (`ext::` runs commands), options, credentials in the address, control characters and `..` segments.
  */
 export function parseRepositoryUrl(url: string, options: { readonly allowLocal: boolean }): Parsed<RepositoryUrl> {
@@ -29,7 +30,8 @@ export function parseRepositoryUrl(url: string, options: { readonly allowLocal: 
   };
   const textProblem = problemOfText(url);
   if (textProblem !== null) return refuse(textProblem);
-  if (/\s/.test(url)) return refuse('an address without spaces');
+  // A directory may be called anything; the space is the only one of its kind that is no control character in disguise.
+  if (/\s/.test(url.startsWith('/') ? url.replaceAll(' ', '') : url)) return refuse('an address without spaces');
   if (/^[a-z0-9+.-]*::/i.test(url))
     return refuse('https://, ssh:// or user@host:path; remote helpers such as ext:: are refused');
   if (url.startsWith('/') || /^file:/i.test(url)) return parseLocal(url, options.allowLocal, refuse);

@@ -201,7 +201,9 @@ function failureOf(log: string, dataDir: string, port: number): EmbeddedError | 
       'Stop what listens there, or give another port.',
     );
   }
-  if (/lock file .* already exists/.test(log)) return inUse(dataDir);
+  // A postmaster that was killed counts as alive until its parent has taken note; to us it is gone already.
+  if (/lock file .* already exists/.test(log))
+    return runningPostmaster(dataDir) === undefined ? 'orphans' : inUse(dataDir);
   if (/No space left on device/.test(log)) return diskFull(dataDir, log);
   return new EmbeddedError(
     'start-failed',

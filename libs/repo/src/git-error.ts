@@ -62,7 +62,7 @@ const PATTERNS: readonly (readonly [RegExp, GitErrorCode])[] = [
     'UNKNOWN_REVISION',
   ],
   [
-    /not a git repository|does not appear to be a git repository|repository .* not found|does not exist/i,
+    /not a git repository|does not appear to be a git repository|invalid gitfile format|repository .* not found|does not exist/i,
     'NOT_A_REPOSITORY',
   ],
   [

@@ -4,6 +4,7 @@ import { checkLines, exitCodeOfVerdict } from '../check/check-text.js';
 import { judge } from '../check/local-gate.js';
 import { badInput } from '../failure.js';
 import type { Session } from '../session.js';
+import { assertCommit, localRepository } from '../system/local-repository.js';
 import { parseIssue } from '../system/issue.js';
 import { policyOf, readInput } from '../system/input-file.js';
 
@@ -19,9 +20,12 @@ export interface CheckOptions {
 /** `plumb check`: the whole gate on a change of a repository here, with no services; exits with the verdict. */
 export async function check(session: Session, _args: string[], options: CheckOptions): Promise<number> {
   const asJson = session.json || options.format === 'json';
+  const repo = localRepository(resolve(session.cwd, options.repo));
+  assertCommit(repo, options.base, '--base');
+  if (options.head !== 'WORKTREE') assertCommit(repo, options.head, '--head');
   const document = await session.progress.step('Judging', () =>
     judge({
-      repo: resolve(session.cwd, options.repo),
+      repo,
       base: options.base,
       head: options.head,
       issue: options.issue === undefined ? null : issueIn(readInput(options.issue, session.cwd, '--issue')),

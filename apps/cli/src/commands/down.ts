@@ -1,4 +1,4 @@
-import { rmdirSync, rmSync } from 'node:fs';
+import { existsSync, rmdirSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CliError, exitCodes } from '../failure.js';
 import type { Session } from '../session.js';
@@ -27,8 +27,11 @@ export async function down(session: Session, _args: string[], options: { purge?:
     );
   }
   if (options.purge === true) {
+    const there = existsSync(home.folder);
     purge(home);
-    session.say(`Deleted its log, artifacts and settings in ${home.folder}.`);
+    session.say(
+      there ? `Deleted its log, artifacts and settings in ${home.folder}.` : `There is nothing in ${home.folder}.`,
+    );
   }
   session.document({ schema: 'plumbline.down/1', wasUp, purged: options.purge === true });
   return exitCodes.ok;

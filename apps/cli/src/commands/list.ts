@@ -1,4 +1,5 @@
-import { exitCodes } from '../failure.js';
+import { taskStateSchema } from '@plumbline/domain';
+import { badInput, exitCodes } from '../failure.js';
 import type { Session } from '../session.js';
 import { openLedger } from '../system/connect.js';
 import { columns, plain } from '../terminal/text.js';
@@ -6,6 +7,12 @@ import { paintVerdict } from '../terminal/verdict.js';
 
 /** `plumb list`: all tasks, or those in one state. */
 export async function list(session: Session, _args: string[], options: { state?: string }): Promise<number> {
+  if (options.state !== undefined && !taskStateSchema.safeParse(options.state).success) {
+    throw badInput(
+      `--state is ${JSON.stringify(options.state)}, which is no state of a task.`,
+      `Give one of ${taskStateSchema.options.join(', ')}.`,
+    );
+  }
   const document = await openLedger(session).tasks();
   const tasks = document.tasks.filter(({ state }) => options.state === undefined || state === options.state);
   session.document({ ...document, tasks });

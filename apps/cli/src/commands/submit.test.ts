@@ -10,7 +10,7 @@ import { submissionOf, type SubmitOptions } from './submit.js';
 let cwd: string;
 beforeEach(() => {
   cwd = mkdtempSync(join(tmpdir(), 'plumb-submit-'));
-  mkdirSync(join(cwd, 'repo'));
+  mkdirSync(join(cwd, 'repo', '.git'), { recursive: true });
   writeFileSync(join(cwd, 'issue.md'), '# It is broken\n\nMend `src/a.ts`.\n');
 });
 afterEach(() => rmSync(cwd, { recursive: true, force: true }));

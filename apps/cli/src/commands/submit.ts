@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseIntake } from '@plumbline/domain';
 import { badInput, exitCodes } from '../failure.js';
@@ -8,6 +8,7 @@ import type { Session } from '../session.js';
 import { busLogin, cloudEvent, publishIntake, requestIntake, withBus } from '../system/bus-client.js';
 import { openLedger } from '../system/connect.js';
 import { policyOf, readInput } from '../system/input-file.js';
+import { assertCommit, localRepository } from '../system/local-repository.js';
 import { parseIssue } from '../system/issue.js';
 import { followToVerdict } from './watch.js';
 
@@ -28,6 +29,8 @@ export async function submit(session: Session, _args: string[], options: SubmitO
   // The same door as everywhere: what is wrong is said before anything is sent.
   const parsed = parseIntake('submit', data);
   if (!parsed.ok) throw badInput(parsed.refusal.message, 'Correct it and submit again.');
+  const { url } = data.repository;
+  if (url.startsWith('/')) assertCommit(url, options.base, '--base');
   const event = cloudEvent('submit', data);
   const login = busLogin(session, 'user');
   const ledger = options.wait === true ? openLedger(session) : undefined;
@@ -68,7 +71,10 @@ function announce(session: Session, event: Record<string, unknown>, taskId: stri
 }
 
 /** The submission that the options ask for, not checked yet. Throws CliError for files that cannot be read. */
-export function submissionOf(options: SubmitOptions, cwd: string): Record<string, unknown> {
+export function submissionOf(
+  options: SubmitOptions,
+  cwd: string,
+): Record<string, unknown> & { repository: { url: string; base: string } } {
   return {
     repository: { url: repositoryUrl(options.repo, cwd), base: options.base },
     issue: parseIssue(readInput(options.issue, cwd, '--issue')),
@@ -80,10 +86,10 @@ export function submissionOf(options: SubmitOptions, cwd: string): Record<string
   };
 }
 
-/** A directory becomes its absolute path; whatever names a remote stays as it is. */
+/** A directory becomes the top folder of its repository; whatever names a remote stays as it is. */
 function repositoryUrl(given: string, cwd: string): string {
   const path = resolve(cwd, given);
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) return path;
+  if (existsSync(path)) return localRepository(path);
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(given) || /^[^/]+@[^/:]+:/.test(given)) return given;
   throw badInput(
     `--repo is ${JSON.stringify(given)}, which is neither a directory here nor a URL.`,

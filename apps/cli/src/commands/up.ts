@@ -25,7 +25,10 @@ export interface UpOptions {
 export async function up(session: Session, _args: string[], options: UpOptions): Promise<number> {
   const home = homeOf(session.env);
   const state = systemState(home);
-  if (state.is === 'running') return alreadyUp(session, home, state.run);
+  if (state.is === 'running') {
+    refuseOtherSettings(options, state.run);
+    return alreadyUp(session, home, state.run);
+  }
   makeHome(home);
   const settings = await settingsFor(home, options, session.signal);
   const { model } = settings;
@@ -40,6 +43,24 @@ export async function up(session: Session, _args: string[], options: UpOptions):
   if (options.foreground === true) return inForeground(session, home, input, startedAt);
   await inBackground(session, home, input);
   return announce(session, home, startedAt);
+}
+
+/** A running system keeps the settings it was started with; saying that it is up would pass for having taken these. */
+function refuseOtherSettings(options: UpOptions, run: RunFile): void {
+  const portOf = (url: string | undefined): number => Number(new URL(url ?? 'tcp://none:0').port);
+  const asked: [string, unknown, boolean][] = [
+    ['--model-url', options.modelUrl, run.model?.url === options.modelUrl],
+    ['--model-name', options.modelName, run.model?.names.includes(options.modelName ?? '') === true],
+    ['--api-port', options.apiPort, portOf(run.api?.url) === options.apiPort],
+    ['--nats-port', options.natsPort, portOf(run.nats?.url) === options.natsPort],
+    ['--postgres-port', options.postgresPort, portOf(run.postgres?.url) === options.postgresPort],
+  ];
+  const other = asked.filter(([, value, same]) => value !== undefined && !same).map(([name]) => name);
+  if (other.length === 0) return;
+  throw new CliError(
+    `Plumbline is up already, with another ${other.join(' and ')} than this.`,
+    'Stop it with `plumb down`, then start it so; no task is lost.',
+  );
 }
 
 function alreadyUp(session: Session, home: Home, run: RunFile): number {

@@ -1,6 +1,6 @@
 import type { IdentityName } from '@plumbline/bus';
 import { serviceNames, type ServiceName } from '@plumbline/domain';
-import { CliError } from '../failure.js';
+import { CliError, explain } from '../failure.js';
 import { readJson } from '../system/private-file.js';
 
 export const identityNames: readonly IdentityName[] = [...serviceNames, 'user', 'operator'];
@@ -55,6 +55,22 @@ export function givenLogins(
   if (parsed.username === '') return { ...embeddedLogins(url, secrets), perService: false };
   const login = { user: decodeURIComponent(parsed.username), password: decodeURIComponent(parsed.password) };
   return { url, perService: false, logins: loginsBy(() => login) };
+}
+
+/** Throws CliError when a given broker is away or refuses a login: services would only wait for it, and nobody would see why. */
+export async function assertBrokerAnswers({ url, logins }: BrokerLogins): Promise<void> {
+  const { withBus } = await import('../system/bus-client.js');
+  for (const login of new Map(Object.values(logins).map((one) => [one.user, one])).values()) {
+    try {
+      await withBus({ url, ...login }, async () => {});
+    } catch (error) {
+      throw new CliError(
+        explain(error).message,
+        'Start it or correct NATS_URL or PLUMB_NATS_PASSWORDS_FILE, or unset NATS_URL to use an embedded server.',
+        { cause: error },
+      );
+    }
+  }
 }
 
 /** A NATS address with or without scheme. Throws CliError for what is none. */

@@ -9,7 +9,15 @@ import { mendStale } from './mend-stale.js';
 import { isPortFree, portOwner } from '../system/port.js';
 import { writeRunFile, type RunFile } from '../system/run-file.js';
 import { readSettings, secretsOf, writeSettings, type PortName } from '../system/settings.js';
-import { embeddedLogins, givenLogins, identityNames, natsSecret, serviceLogins, type BrokerLogins } from './broker.js';
+import {
+  assertBrokerAnswers,
+  embeddedLogins,
+  givenLogins,
+  identityNames,
+  natsSecret,
+  serviceLogins,
+  type BrokerLogins,
+} from './broker.js';
 import { embeddedDatabase, givenDatabase, withoutPassword, type DatabaseUrls } from './databases.js';
 import { KeptAlive, type Instance, type KeptEvent, type RestartPolicy } from './kept-alive.js';
 import { servicePlan, startOrder, type Connections, type PlanInput } from './service-plan.js';
@@ -160,6 +168,7 @@ export class System {
     const { natsUrl, env, home } = this.#plan;
     if (natsUrl !== undefined) {
       const given = givenLogins(natsUrl, env, secrets);
+      await assertBrokerAnswers(given);
       if (!given.perService) {
         this.#tell({
           type: 'note',

@@ -1,5 +1,4 @@
 import type { PlumblineEvent } from '../events/catalogue.js';
-import { faultCodes, type FaultCode } from '../faults.js';
 import { parseStepId, type StepId, type StepKind } from '../names.js';
 import type { Policy } from '../policy.js';
 import { evolve } from './evolve.js';
@@ -85,7 +84,3 @@ function open(effects: DecisionEffects, after: TaskState, step: StepId): void {
 
 const timerId = (state: TaskState, step: StepId, kind: 'deadline' | 'retry'): string =>
   `${state.submission?.taskId ?? ''}:${step}:${kind}`;
-
-/** Whether a code blames the machine rather than the change, the model or the people: such runs never score anybody. */
-export const isBlameless = (code: FaultCode): boolean =>
-  faultCodes[code].fault === 'infra' || faultCodes[code].fault === 'harness';

@@ -102,7 +102,7 @@ async function expectWholeTrace(taskId: string): Promise<void> {
 }
 
 describe('one trace per task', () => {
-  it('goes through all services, one for each of three tasks at once, and continues the sender’s', async () => {
+  it('goes through all services, one for each of several tasks at once, and continues the sender’s', async () => {
     const [structured, binary] = [sendersSpan(), sendersSpan()];
     const [own, inDocument, inHeader] = await Promise.all([
       whole.submit('fix'),
@@ -130,3 +130,112 @@ describe('one trace per task', () => {
     }
   });
 });
+
+describe('metrics', { timeout: 90_000 }, () => {
+  it('are all registered as they are defined, and no others', async () => {
+    await metrics.until(serviceNames.map((name) => `${name} plumb_nats_connected`));
+    for (const name of serviceNames) {
+      const mine = metrics.all.filter((metric) => metric.startsWith(`${name} `)).map((metric) => metric.split(' ')[1]);
+      const defined = [
+        ...(await definitions('libs/host/dist/host-metrics.js')),
+        ...(await definitions(`services/${name}/dist/metrics.js`)),
+      ];
+      expect([name, mine]).toEqual([name, defined.sort()]);
+    }
+  });
+
+  it('are told of refusals, repetitions and failures at the intake and the doors', async () => {
+    const refused = await whole.system.ask('submit', { issue: 'none' });
+    expect(refused).toMatchObject({ ok: false, error: { code: 'INVALID' } });
+    const again = { idempotencyKey: randomUUID(), repository: { url: 'https://127.0.0.1:9/none.git', base: 'main' } };
+    const taskId = await whole.submit('fix', again);
+    expect(await whole.submit('fix', again)).toBe(taskId);
+    // A coder that speaks as the scheduler.
+    const coder = await whole.system.client('coder');
+    const streams = [{ streamId: `task-${taskId}`, events: [{ type: 'task.cancelled', data: { by: 'x', why: 'y' } }] }];
+    const reply = await request(
+      coder,
+      'plumb.ledger.append.coder',
+      { commandId: randomUUID(), streams },
+      { timeoutMs: 5_000 },
+    );
+    expect(reply).toMatchObject({ ok: false, error: { code: 'not-your-event' } });
+    // Nobody listens there: the step is tried again when its timer fires.
+    await whole.event(taskId, 'task.step-retry-scheduled');
+    await whole.event(taskId, 'timer.fired');
+    await metrics.until([
+      'scheduler plumb_intake_total',
+      'scheduler plumb_step_retries_total',
+      'ledger plumb_log_refusals_total',
+      'ledger plumb_timers_fired_total',
+    ]);
+  });
+
+  it('are told of steps that wait for a model, and of facts that wait for the ledger', async () => {
+    await whole.model.stop();
+    await metrics.value('node-agent', 'plumb_node_models{state="unreachable"}', (models) => models === 2);
+    const taskId = await whole.submit('trap');
+    await whole.event(taskId, 'task.capacity-awaited');
+    await metrics.until(['scheduler plumb_waiting_steps', 'scheduler plumb_oldest_waiting_seconds']);
+    whole.freeze('ledger');
+    await whole.restartModel();
+    await metrics.value('node-agent', 'plumb_node_spooled_facts', (facts) => facts > 0);
+    whole.thaw('ledger');
+    const verdict = await whole.event(taskId, 'verdict.reached');
+    expect(verdict.data).toMatchObject({ judgement: { verdict: 'NO-GO' } });
+  });
+
+  it('are told of a worker that lost its lease and comes back with its result', async () => {
+    const held = await whole.holdArtifacts('application/x-git-packed-objects');
+    const taskId = await whole.submit('fix');
+    await held.reached();
+    await metrics.until(['scheduler plumb_granted_bytes']);
+    const { data } = await whole.event(taskId, 'lease.granted', { step: 'coding.1.1' });
+    whole.freeze('coder');
+    await whole.ageLease(taskId, 'coding.1.1');
+    await whole.event(taskId, 'lease.expired', { step: 'coding.1.1' });
+    await held.release();
+    whole.thaw('coder');
+    const late = await whole.event(taskId, 'lease.result-refused');
+    expect(late.data).toMatchObject({ step: 'coding.1.1', epoch: (data as { epoch: number }).epoch });
+    expect((await whole.event(taskId, 'task.closed')).data).toMatchObject({ outcome: 'go' });
+  });
+
+  it('are told of an event that a read model cannot take, and of a stranger in LOG', async () => {
+    const title = `Poison ${randomUUID()}`;
+    await whole.system.database.admin.query(
+      `ALTER TABLE rm_tasks.task ADD CONSTRAINT no_poison CHECK (title <> '${title}')`,
+    );
+    const poisoned = await whole.submit('fix', {
+      issue: { title, body: 'Nothing.' },
+      repository: { url: whole.origin.path, base: 'nowhere' },
+    });
+    await whole.event(poisoned, 'escalation.opened');
+    await metrics.until(['ledger plumb_projection_parked_events', 'scheduler plumb_escalations_total']);
+    const ledger = await whole.system.client('ledger');
+    await ledger.js.publish('log.task.coding-requested.nobody', 'not a request');
+    await metrics.until(['ledger plumb_dead_letters', 'ledger plumb_log_stream_rebuilds_total']);
+  });
+
+  it('moved, every single one', async () => {
+    await metrics.until(metrics.all, 5_000).catch(() => undefined);
+    expect(metrics.still).toEqual([]);
+    expect(metrics.all.length).toBeGreaterThan(50);
+  });
+});
+
+describe('when everybody has left', { timeout: 60_000 }, () => {
+  it('no span of a task lies outside its trace, whatever happened on the way', async () => {
+    await metrics.stop();
+    await Promise.all(serviceNames.map((name) => whole.system.kill(name, 'SIGTERM')));
+    for (const [taskId, { traceId, outside }] of traced) expect(flaws(taskId, traceId, outside)).toEqual([]);
+  });
+});
+
+/** Names of the metrics that a built module lists, whatever it calls its list. */
+async function definitions(path: string): Promise<string[]> {
+  const module = (await import(pathToFileURL(join(sampleFolder, '../../..', path)).href)) as Record<string, unknown>;
+  return Object.values(module)
+    .flatMap((value) => (Array.isArray(value) ? (value as { name: string }[]) : []))
+    .map(({ name }) => name);
+}

@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Client } from 'pg';
 import { serviceNames, type OfferedModel, type ServiceName } from '@plumbline/domain';
 import type { RecordedEvent } from '@plumbline/event-log';
 import { loadScenarios, type Scenario, type ScenarioInput } from '../scripted-model/scenario.js';
@@ -22,11 +23,24 @@ export interface WholeSystemOptions {
   env?: (service: ServiceName) => Readonly<Record<string, string>>;
 }
 
+/** See `WholeSystem.holdArtifacts`. */
+export interface ArtifactHold {
+  /** Resolves once somebody waits. */
+  reached(): Promise<void>;
+  release(): Promise<void>;
+}
+
+const holdingTrigger = `
+  CREATE OR REPLACE FUNCTION public.hold_artifact() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN PERFORM pg_advisory_xact_lock_shared(hashtext(NEW.media_type)); RETURN NEW; END $$;
+  CREATE OR REPLACE TRIGGER hold_artifact BEFORE INSERT ON es.artifact FOR EACH ROW EXECUTE FUNCTION public.hold_artifact();`;
+
 /** All services as processes, both servers, a scripted model and an origin to work on: what `plumb up` starts, one per test file. */
 export class WholeSystem {
   private constructor(
     readonly system: TestSystem,
-    readonly model: ScriptedModel,
+    private scripted: ScriptedModel,
+    private readonly scenarios: readonly ScenarioInput[],
     readonly origin: SampleOrigin,
     readonly folder: string,
   ) {}
@@ -35,7 +49,8 @@ export class WholeSystem {
     const folder = mkdtempSync(join(tmpdir(), 'plumb-e2e-'));
     const origin = await SampleOrigin.make(join(folder, 'host'));
     const shipped = loadScenarios(join(sampleFolder, 'scenarios'));
-    const model = await startScriptedModel({ scenarios: options.scenarios?.(shipped) ?? shipped });
+    const scenarios = options.scenarios?.(shipped) ?? shipped;
+    const model = await startScriptedModel({ scenarios });
     try {
       const system = await startTestSystem({
         services: serviceNames,
@@ -47,7 +62,8 @@ export class WholeSystem {
         }),
         ...(options.otlp === undefined ? {} : { otlp: options.otlp }),
       });
-      return new WholeSystem(system, model, origin, folder);
+      await system.database.admin.query(holdingTrigger);
+      return new WholeSystem(system, model, scenarios, origin, folder);
     } catch (error) {
       await model.stop();
       throw error;
@@ -84,6 +100,32 @@ export class WholeSystem {
     return this.explained(this.system.watch.until(what, ask, 40_000));
   }
 
+  /** The scripted model server. */
+  get model(): ScriptedModel {
+    return this.scripted;
+  }
+
+  /** Starts the model server again at its address, after it was stopped. */
+  async restartModel(): Promise<void> {
+    const port = Number(new URL(this.scripted.url).port);
+    this.scripted = await startScriptedModel({ scenarios: this.scenarios, port });
+  }
+
+  /** Stops a process where it is, as a machine that sleeps would; `thaw` lets it go on. */
+  freeze(service: ServiceName): void {
+    this.signal(service, 'SIGSTOP');
+  }
+
+  thaw(service: ServiceName): void {
+    this.signal(service, 'SIGCONT');
+  }
+
+  private signal(service: ServiceName, signal: NodeJS.Signals): void {
+    const { pid } = this.system.child(service);
+    if (pid === undefined) throw new Error(`${service} does not run`);
+    process.kill(pid, signal);
+  }
+
   /** Types of the events of a task, in order. */
   types(taskId: string): string[] {
     return this.system.watch.of(taskId).map((event) => event.type);
@@ -113,21 +155,42 @@ export class WholeSystem {
     if (rowCount !== 1) throw new Error(`${step} of ${taskId} is not held, so its lease cannot run out`);
   }
 
-  /** Nothing can be stored as evidence until the returned function is called: whoever has to is in the middle of its step. */
-  async holdArtifacts(): Promise<() => Promise<void>> {
-    const client = await this.system.database.admin.connect();
-    await client.query('BEGIN');
-    await client.query('LOCK TABLE es.artifact IN EXCLUSIVE MODE');
-    return async () => {
-      await client.query('ROLLBACK');
-      client.release();
+  /**
+   * From now on whoever stores an artifact of that media type waits in the database, which puts it in the middle of its step for as long
+   * as a test wants.
+   */
+  async holdArtifacts(mediaType: string): Promise<ArtifactHold> {
+    // A connection of its own: a hold lasts, and a pool's are few.
+    const client = new Client({ connectionString: this.system.database.adminUrl });
+    // Postgres may be crashed on purpose, which ends every hold.
+    client.on('error', () => undefined);
+    await client.connect();
+    await client.query('SELECT pg_advisory_lock(hashtext($1))', [mediaType]);
+    return {
+      reached: () => this.explained(this.someoneWaits(mediaType)),
+      release: async () => {
+        await client.end();
+      },
     };
+  }
+
+  private async someoneWaits(mediaType: string, timeoutMs = 40_000): Promise<void> {
+    const until = performance.now() + timeoutMs;
+    while (performance.now() < until) {
+      const { rowCount } = await this.system.database.admin.query(
+        `SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid::bigint = hashtext($1)::bigint & 4294967295`,
+        [mediaType],
+      );
+      if (rowCount === 1) return;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    throw new Error(`nobody stored an artifact of ${mediaType} within ${timeoutMs} ms`);
   }
 
   async stop(): Promise<void> {
     this.origin.letPushesGo();
     await this.system.stop();
-    await this.model.stop();
+    await this.scripted.stop();
     rmSync(this.folder, { recursive: true, force: true });
   }
 

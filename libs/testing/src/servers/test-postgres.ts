@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startPostgres } from '@plumbline/embedded';
+import { freePort, startPostgres } from '@plumbline/embedded';
 import { createLedgerPool, migrate } from '@plumbline/event-log';
 import { Pool } from 'pg';
 import { dockerAnswers } from './docker-engine.js';
@@ -22,6 +22,8 @@ export interface TestDatabase {
 export interface TestPostgres {
   /** A copy of a migrated template: as good as fresh, in a fraction of a second. */
   createDatabase(): Promise<TestDatabase>;
+  /** Kills the server as a crash would and starts it again at the same address; whoever was connected is not any more. */
+  crash(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -68,6 +70,7 @@ export async function startTestPostgres(): Promise<TestPostgres> {
         },
       };
     },
+    crash: () => server.crash(),
     async stop() {
       await root.end();
       await server.stop();
@@ -85,12 +88,28 @@ function within(url: string, database: string, as?: { user: string; password: st
   return parsed.toString();
 }
 
-async function startEmbedded(): Promise<{ url: string; stop(): Promise<void> }> {
+interface Server {
+  readonly url: string;
+  crash(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+async function startEmbedded(): Promise<Server> {
   const folder = mkdtempSync(join(tmpdir(), 'plumb-test-pg-'));
-  const superuserPassword = randomBytes(12).toString('hex');
-  const server = await startPostgres({ dataDir: join(folder, 'data'), superuserPassword, ephemeral: true, settings });
+  const options = {
+    dataDir: join(folder, 'data'),
+    superuserPassword: randomBytes(12).toString('hex'),
+    ephemeral: true,
+    settings,
+  };
+  let server = await startPostgres(options);
   return {
     url: server.url,
+    crash: async () => {
+      const { port } = server;
+      await server.kill();
+      server = await startPostgres({ ...options, port });
+    },
     stop: async () => {
       await server.stop();
       rmSync(folder, { recursive: true, force: true });
@@ -98,13 +117,19 @@ async function startEmbedded(): Promise<{ url: string; stop(): Promise<void> }> 
   };
 }
 
-async function startContainer(): Promise<{ url: string; stop(): Promise<void> }> {
+async function startContainer(): Promise<Server> {
   const { PostgreSqlContainer } = await import('@testcontainers/postgresql');
   const flags = Object.entries({ ...settings, fsync: 'off' }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const container = await new PostgreSqlContainer('postgres:18-alpine')
     .withDatabase('postgres')
     .withUsername('postgres')
     .withCommand(['postgres', ...flags])
+    // A port of our choice, so that a container that is started again has it again.
+    .withExposedPorts({ container: 5432, host: await freePort() })
     .start();
-  return { url: container.getConnectionUri(), stop: () => container.stop().then(() => undefined) };
+  return {
+    url: container.getConnectionUri(),
+    crash: () => container.restart({ timeout: 0 }),
+    stop: () => container.stop().then(() => undefined),
+  };
 }

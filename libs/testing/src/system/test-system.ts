@@ -110,6 +110,11 @@ export class TestSystem {
     return this.child(name).kill(signal);
   }
 
+  /** Kills Postgres as a crash would and starts it again. */
+  crashPostgres(): Promise<void> {
+    return this.postgres.crash();
+  }
+
   /** Starts a service that was ended, or ends it in order first; resolves when it is ready. */
   async restart(name: ServiceProcessName): Promise<void> {
     const child = this.child(name);
