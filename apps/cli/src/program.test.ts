@@ -169,7 +169,7 @@ describe('without a system', () => {
     expect(JSON.parse(out)).toMatchObject({
       schema: 'plumbline.error/1',
       exitCode: code,
-      error: { mend: expect.any(String) as string },
+      mend: expect.any(String) as string,
     });
     expect(JSON.parse((await plumb('nonsense', '--json')).out)).toMatchObject({ exitCode: 2 });
   });
