@@ -11,6 +11,7 @@ export {
 export { bundleChange, openChange, type OpenedChange } from './change.js';
 export { exportTree, type ExportedTree } from './export-tree.js';
 export { diffTrees, diffHunks, type FileDiff, type Hunk, type TreeChange } from './diff.js';
+export { ignoredPaths } from './ignored-paths.js';
 export { listTree, readBlob, type TreeEntry } from './tree-entries.js';
 export { publishBranch, type Published } from './publish.js';
 export { GitError, type GitErrorCode } from './git-error.js';

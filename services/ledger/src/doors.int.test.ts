@@ -137,6 +137,24 @@ describe('the append door', () => {
     expect(await head()).toBe(before);
   });
 
+  it('keeps the command ids of each caller apart: nobody can use up what another is going to need', async () => {
+    const taskId = newTask();
+    const decision = batch(`task-${taskId}`, 'task.retried', { by: 'a', why: 'b' });
+    const squatted = batch('node-squatter', 'model.unreachable', { node: 'squatter', model: 'm', why: 'w' });
+    squatted['commandId'] = decision['commandId'];
+    expect(await door('node-agent', squatted)).toMatchObject({ ok: true, value: { outcome: 'appended' } });
+    expect(await door('scheduler', decision)).toMatchObject({
+      ok: true,
+      value: { outcome: 'appended', duplicate: false },
+    });
+    expect(await door('scheduler', decision)).toMatchObject({
+      ok: true,
+      value: { outcome: 'appended', duplicate: true },
+    });
+    const other = { ...squatted, commandId: decision['commandId'], causationId: 'x', streams: decision['streams'] };
+    expect(codeOf(await door('node-agent', other))).toBe('not-your-event');
+  });
+
   it('answers a repeated command as the first time, and another one under its id with a refusal', async () => {
     const taskId = newTask();
     const body = batch(`task-${taskId}`, 'task.retried', { by: 'a', why: 'b' });

@@ -42,7 +42,8 @@ function checkText({ check, outcome, summary, findings }: CheckResult): string {
 
 const quoted = (text: string): string =>
   text
-    .split(/\r?\n/)
+    // Every character that is shown, or may be read, as the end of a line.
+    .split(/\r\n|[\n\r\v\f\u0085\u2028\u2029]/)
     .map((line) => `> ${line}`)
     .join('\n');
-const oneLine = (text: string): string => text.replace(/\s+/g, ' ').trim();
+const oneLine = (text: string): string => text.replace(/[\s\u0085]+/g, ' ').trim();

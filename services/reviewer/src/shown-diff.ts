@@ -93,8 +93,12 @@ function withContext(hunk: Hunk, lines: readonly string[]): string {
   const before = lines.slice(Math.max(0, first - 1 - contextLines), first - 1);
   const after = lines.slice(first - 1 + hunk.newLines, first - 1 + hunk.newLines + contextLines);
   const plain = (line: string): string => ` ${line}`;
-  return [...before.map(plain), ...hunk.lines, ...after.map(plain)].join('\n');
+  return [...before.map(plain), ...hunk.lines, ...after.map(plain)].map(asOneLine).join('\n');
 }
+
+/** A line of the diff in which nothing else ends a line: what follows would stand there without its mark. A final CR belongs to the file. */
+const asOneLine = (line: string): string =>
+  line.replace(/[\v\f\u0085\u2028\u2029]|\r(?!$)/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
 
 /** A path that cannot pose as anything else in the text. */
 const printable = (path: string): string =>

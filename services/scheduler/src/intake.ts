@@ -129,7 +129,8 @@ export class Intake {
 
   /** What people decide about a task. A message that comes again after it took effect is answered as the first time, and does nothing. */
   private async command(taskId: string, input: Command, origin: Origin, signal?: AbortSignal): Promise<IntakeResult> {
-    const command = commandId('intake', origin.source, origin.id);
+    // Whoever uses one id for two commands has sent two: neither may be taken for a repetition of the other.
+    const command = commandId('intake', taskId, JSON.stringify(input), origin.source, origin.id);
     const handled = await this.manager.handle(taskId, input, { commandId: command, ...patience(signal) });
     if (handled.outcome === 'accepted') return { outcome: 'accepted', taskId, duplicate: handled.events.length === 0 };
     if (handled.outcome !== 'refused')

@@ -7,7 +7,7 @@ const findingsMax = 50;
 /** Whether the change still builds, by base's own build commands. */
 export const buildCheck: Check = {
   id: 'build',
-  version: 1,
+  version: 2,
   rule: "Base's build script, run on the change's files under base's configuration, ends with status 0. A build that fails on base as well says nothing.",
   async run({ profile, workbench, keep }) {
     const { build } = profile;

@@ -33,6 +33,17 @@ export function compareRuns(head: TestRun, base: TestRun | null): Conclusion {
       findings: failed.map(findingOf).slice(0, findingsMax),
     };
   }
+  const rewritten = head.rewritten.filter((path) => trusted?.rewritten.includes(path) !== true);
+  if (rewritten.length > 0)
+    return {
+      outcome: trusted === null ? 'unknown' : 'fail',
+      summary: short(
+        `test files were not run as they are in the change: something rewrote ${rewritten.slice(0, 5).join(', ')}`,
+      ),
+      findings: rewritten
+        .slice(0, findingsMax)
+        .map((path) => ({ path, message: 'rewritten by the build or by another test' })),
+    };
   return compareTests(head.tests, trusted?.tests ?? null, base);
 }
 

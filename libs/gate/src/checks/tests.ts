@@ -5,10 +5,10 @@ import { compareRuns, lead } from './compare-runs.js';
 /** Whether the whole suite passes on the change, and still holds every test that base passed. */
 export const testsCheck: Check = {
   id: 'tests',
-  version: 1,
+  version: 2,
   rule:
     "Base's test command, run on the change's files under base's configuration: every test passes, every test that passed on base still " +
-    'runs and passes, at least one test runs, a canary made by the harness fails, and report, totals, exit status and files agree.',
+    'runs and passes, at least one test runs, a canary made by the harness fails, no test file was rewritten, and report, totals, exit status and files agree.',
   async run(context) {
     const { profile, workbench } = context;
     if (profile.tests.kind === 'not-runnable')

@@ -18,6 +18,10 @@ export type TestRun =
       readonly node: string;
       /** Why the report cannot be believed; empty when it can. */
       readonly distrust: readonly string[];
+      /** Whether tests could write into their tree. */
+      readonly writable: boolean;
+      /** Test files that were not as the tree has them when the tests began, or when they were done. */
+      readonly rewritten: readonly string[];
       readonly log: string;
     }
   | { readonly kind: 'exceeded' | 'unclear' | 'refused'; readonly what: string; readonly log: string };
@@ -28,19 +32,31 @@ export type TestRun =
  */
 export async function runNodeTests(
   means: RunMeans,
-  run: { readonly plan: NodeTestPlan; readonly treeDir: string; readonly harnessDir: string },
+  run: {
+    readonly plan: NodeTestPlan;
+    readonly treeDir: string;
+    readonly harnessDir: string;
+    /** Whether tests may write into their tree. What comes before them always may. */
+    readonly writable: boolean;
+    /** Which test files are not as they were exported. */
+    readonly rewrittenFiles: () => Promise<readonly string[]>;
+  },
 ): Promise<TestRun> {
-  const { plan, treeDir, harnessDir } = run;
+  const { plan, treeDir, harnessDir, writable } = run;
   for (const command of plan.prepare) {
     const end = await runInTree(means, { argv: ['/bin/sh', '-c', command], treeDir, harnessDir });
     if (end.kind !== 'exited') return { kind: end.kind, what: `«${command}»: ${end.what}`, log: logOf(end) };
     if (end.exitCode !== 0)
       return { kind: 'refused', what: `«${command}» ended with status ${end.exitCode}`, log: logOf(end) };
   }
+  const before = await run.rewrittenFiles();
   const found = await filesBelow(treeDir);
   const files = found.filter((path) => plan.patterns.some((pattern) => pattern.test(path)));
   if (files.length === 0)
-    return { kind: 'reported', tests: [], node: 'not started', distrust: [], log: 'no test files\n' };
+    return {
+      ...{ kind: 'reported', tests: [], node: 'not started', distrust: [], writable, rewritten: before },
+      log: 'no test files\n',
+    };
   const canary = await plantCanary(treeDir);
   const key = randomBytes(32).toString('hex');
   const { harness } = insidePaths(means.sandbox, treeDir, harnessDir);
@@ -51,19 +67,27 @@ export async function runNodeTests(
   };
   const end = await runInTree(means, {
     ...{
-      argv: ['node', '--disable-warning=ExperimentalWarning', `${harness}/run-node-tests.mjs`],
+      // Judged code may send signals to the runner: none of them may open a debugger in it.
+      argv: [
+        `${harness}/node`,
+        '--disable-sigusr1',
+        '--disable-warning=ExperimentalWarning',
+        `${harness}/run-node-tests.mjs`,
+      ],
       treeDir,
       harnessDir,
     },
-    ...{ env: plan.env, stdin: JSON.stringify(order) },
+    ...{ env: plan.env, stdin: JSON.stringify(order), readOnly: !writable },
   });
   if (end.kind !== 'exited') return { kind: end.kind, what: end.what, log: logOf(end) };
+  const rewritten = writable ? [...new Set([...before, ...(await run.rewrittenFiles())])] : before;
   const report = readTestReport(end.stdout, { key, exitCode: end.exitCode, files: order.files });
   return {
     kind: 'reported',
     tests: report.tests.filter(({ file }) => file !== canary.file),
     node: report.node,
     distrust: [...report.disagreements, ...canaryProblems(report, canary)],
+    ...{ writable, rewritten },
     log: logOf(end),
   };
 }

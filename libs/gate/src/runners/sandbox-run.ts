@@ -53,12 +53,14 @@ export async function runInTree(
     readonly harnessDir: string;
     readonly env?: Readonly<Record<string, string>>;
     readonly stdin?: string;
+    /** Shows the tree read-only. Default: it may be written. */
+    readonly readOnly?: boolean;
   },
 ): Promise<CommandEnd> {
   const { sandbox, toolchain, dependencies, limits, signal } = means;
   const { tree, harness } = insidePaths(sandbox, command.treeDir, command.harnessDir);
   const mounts: Mount[] = [
-    { host: command.treeDir, inside: tree, mode: 'rw' },
+    { host: command.treeDir, inside: tree, mode: command.readOnly === true ? 'ro' : 'rw' },
     { host: command.harnessDir, inside: harness, mode: 'ro' },
   ];
   if (toolchain !== null) mounts.push(toolchain.mount);

@@ -1,12 +1,13 @@
 import { posix } from 'node:path';
-import { listTree, readBlob, type TreeEntry } from '@plumbline/repo';
+import { ignoredPaths, listTree, readBlob, type TreeEntry } from '@plumbline/repo';
 import { writeBlob, writeTree } from './write-objects.js';
 
 /** Fields of a package.json that decide how it is built and tested: they are base's, whatever the change says. */
 const harnessFields = ['scripts', 'config', 'jest', 'vitest', 'mocha', 'ava', 'tap', 'c8', 'nyc', 'babel'] as const;
 
 const harnessNames =
-  /^(package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.yaml|pnpm-workspace\.yaml|\.npmrc|\.yarnrc(\.yml)?|\.pnp\..*|[jt]sconfig.*\.json|(vite|vitest|jest|babel|mocha)\.(config|workspace)\..*|\.mocharc.*|\.babelrc.*|\.swcrc|\.nycrc.*|\.c8rc.*|\.taprc|node\.config\.json)$/;
+  /^(package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.yaml|pnpm-workspace\.yaml|\.npmrc|\.yarnrc(\.yml)?|\.pnp\..*|[jt]sconfig.*\.json|(vite|vitest|jest|babel|mocha)\.(config|workspace)\..*|\.mocharc.*|\.babelrc.*|\.swcrc|\.nycrc.*|\.c8rc.*|\.taprc|node\.config\.json|.*\.tsbuildinfo)$/;
+const fixtures = /(^|\/)(fixtures?|__fixtures__|testdata)\//;
 const examples = /(^|\/)(fixtures?|__fixtures__|testdata|node_modules)\//;
 const manifestBytesMax = 1 << 20;
 
@@ -19,7 +20,8 @@ export interface ComposedTree {
 
 /**
  * Composes the tree that is run, H: the files of `head` with lock files, compiler and runner configuration, the scripts of every
- * package.json, and the files `named` by base's scripts as base has them (absent where base has none). Test fixtures that only look like
+ * package.json, and the files `named` by base's scripts as base has them (absent where base has none). So are dependencies (node_modules),
+ * and what the change brings although base ignores it: outputs of base's build, which makes them itself. Test fixtures that only look like
  * configuration are the change's own.
  */
 export async function composeTree(options: {
@@ -33,11 +35,14 @@ export async function composeTree(options: {
   const head = await listTree({ gitDir, tree: options.head });
   const named = new Set(options.named);
   const isHarness = (path: string): boolean =>
-    path === 'node_modules' ||
-    named.has(path) ||
-    (harnessNames.test(posix.basename(path)) && !examples.test(`/${path}`));
+    isDependency(path) || named.has(path) || (harnessNames.test(posix.basename(path)) && !examples.test(`/${path}`));
   const harness = base.filter(({ path }) => isHarness(path));
-  const kept = head.filter(({ path }) => !isHarness(path) && !harness.some((own) => isInTheWay(path, own.path)));
+  const inBase = new Set(base.map(({ path }) => path));
+  const brought = head.map(({ path }) => path).filter((path) => !inBase.has(path));
+  const ignored = await ignoredPaths({ gitDir, tree: options.base, paths: brought });
+  const kept = head.filter(
+    ({ path }) => !isHarness(path) && !ignored.has(path) && !harness.some((own) => isInTheWay(path, own.path)),
+  );
   const merged = await Promise.all(kept.map((entry) => withBaseScripts(gitDir, entry, base)));
   const entries = [...merged, ...harness];
   const before = new Map(head.map((entry) => [entry.path, `${entry.mode} ${entry.id}`]));
@@ -45,6 +50,12 @@ export async function composeTree(options: {
   const paths = new Set([...before.keys(), ...after.keys()]);
   const replaced = [...paths].filter((path) => before.get(path) !== after.get(path)).sort();
   return { tree: await writeTree(gitDir, options.base, entries), replaced };
+}
+
+/** Dependencies are installed, not brought along: one beside the code would be loaded in place of the installed one. */
+function isDependency(path: string): boolean {
+  const at = /(^|\/)node_modules(\/|$)/.exec(path)?.index;
+  return at !== undefined && !fixtures.test(`${path.slice(0, at)}/`);
 }
 
 /** A file where the harness needs a folder, or a folder where it needs a file. */

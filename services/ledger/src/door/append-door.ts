@@ -70,7 +70,8 @@ export class AppendDoor {
     const result = await this.log.append(batchOf(service, request));
     if (result.outcome === 'appended' && !result.duplicate) this.hooks.onAppended(service, types);
     if (result.outcome === 'fenced') await this.recordStale(service, request, result, types);
-    return { ok: true, value: result };
+    const { commandId: asked } = request;
+    return { ok: true, value: result.outcome === 'command-reused' ? { ...result, commandId: asked } : result };
   }
 
   /** A late result is refused and leaves a trace in the history of its task; it changes nothing else. */
@@ -217,7 +218,9 @@ function batchOf(service: ServiceName, request: AppendRequest): AppendBatch {
   }));
   const cancelStreams = request.timers?.cancelTask === undefined ? undefined : [taskStream(request.timers.cancelTask)];
   return {
-    commandId: request.commandId,
+    // Command ids are made of what they are about, so anybody can work out another service's next one. Each caller has ids of its own:
+    // nobody can use one up that somebody else is going to need.
+    commandId: commandId('door', service, request.commandId),
     streams: request.streams.map(({ streamId, expectedVersion, events }) => ({
       streamId,
       category: streamId.split('-')[0] ?? streamId,
