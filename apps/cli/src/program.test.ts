@@ -97,6 +97,8 @@ describe('usage', () => {
     ['rule', id, '--go', '--no-go', '--why', 'x'],
     ['rule', id, '--no-go', '--go', '--why', 'x'],
     ['list', '--state', 'nonsense'],
+    ['up', '--model-url', 'http://192.0.2.1:8080'],
+    ['up', '--model-url', 'http://127.0.0.1:8080/v1?key=x'],
     ['show'],
     ['demo', 'extra'],
   ])('mistakes exit with 2 and one sentence each: %s %s %s %s', async (...argv) => {
