@@ -231,3 +231,16 @@ describe('no document can break the door', () => {
     return parseIntake('submit', document);
   };
 });
+
+describe('a ruling', () => {
+  const ruling = { taskId, decision: 'go', by: 'ada', why: 'the test is wrong' };
+  it('has a name and a reason that can be read', () => {
+    expect(parseIntake('rule', ruling).ok).toBe(true);
+    const empty = ['', ' ', '\t', '\u200b', '\u2060\ufeff', '\u00a0', '--'];
+    for (const text of empty) {
+      expect([text, parseIntake('rule', { ...ruling, by: text }).ok]).toEqual([text, false]);
+      expect([text, parseIntake('rule', { ...ruling, why: text }).ok]).toEqual([text, false]);
+    }
+    for (const by of ['unnamed', ' Unnamed ', undefined]) expect(parseIntake('rule', { ...ruling, by }).ok).toBe(false);
+  });
+});

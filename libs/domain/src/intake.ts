@@ -55,8 +55,10 @@ export const submissionSchema = z.strictObject({
 });
 export type Submission = z.infer<typeof submissionSchema>;
 
-const person = text(200).min(1);
-const why = text(2000).refine((value) => value.trim() !== '', 'must say why');
+/** White space and characters that nobody sees say nothing. */
+const saysSomething = (value: string): boolean => /[\p{L}\p{N}]/u.test(value);
+const person = text(200).refine(saysSomething, 'a name');
+const why = text(2000).refine(saysSomething, 'must say why');
 
 export const cancellationSchema = z.strictObject({
   taskId: taskIdSchema,
@@ -66,7 +68,7 @@ export const cancellationSchema = z.strictObject({
 export const rulingSchema = z.strictObject({
   taskId: taskIdSchema,
   decision: z.enum(['go', 'no-go']),
-  by: person,
+  by: person.refine((name) => name.trim().toLowerCase() !== 'unnamed', 'the name of the person who rules'),
   why,
   /** The attempt the person looked at. When given, a ruling on a task that has gone on since is refused. */
   attempt: z.int().min(0).max(1000).optional(),

@@ -1,4 +1,5 @@
 import { cut } from '../cut.js';
+import { splitClauses } from '../issue-clauses.js';
 import { reviewBrief, type HunkRef, type Review } from '../review.js';
 
 export interface RailResult {
@@ -20,7 +21,7 @@ const quoteOccurrencesMax = 2;
 /**
  * An approval that cannot prove that it read the issue cannot approve. It passes when every clause is answered once, no clause is left
  * unserved, at least one is served, every hunk it names exists, the decoy is rejected, and at least one quote is verbatim from the issue
- * while none is made up. Reviews that do not approve need no proof here and pass.
+ * (from its body, where that says anything) while none is made up. Reviews that do not approve need no proof here and pass.
  */
 export function evidenceRail(context: ReviewContext, review: Review): RailResult {
   if (review.decision !== 'approve') return { outcome: 'pass', summary: 'not an approval' };
@@ -33,12 +34,23 @@ export function evidenceRail(context: ReviewContext, review: Review): RailResult
 }
 
 function quoteProblems(context: ReviewContext, review: Review): string[] {
+  const { title, body } = context.issue;
   if (review.quotes.length === 0) return ['it quotes nothing from the issue'];
-  return review.quotes.flatMap((quote) => {
-    const problem = quoteProblem(`${context.issue.title}\n${context.issue.body}`, quote);
+  const problems = review.quotes.flatMap((quote) => {
+    const problem = quoteProblem(`${title}\n${body}`, quote);
     return problem === undefined ? [] : [`the quote ${JSON.stringify(quote.slice(0, 60))} ${problem}`];
   });
+  if (problems.length > 0) return problems;
+  // A title is on every list of issues: whoever quotes nothing else may not have opened this one.
+  const isFromBody = review.quotes.some((quote) => foldText(body).includes(foldText(quote)));
+  return isFromBody || !hasQuotable(body) ? [] : ['it quotes nothing but the title'];
 }
+
+/** Whether a body holds a statement that is long enough to be quoted, and not too common. */
+const hasQuotable = (body: string): boolean =>
+  splitClauses({ title: '', body })
+    .slice(1)
+    .some(({ text }) => quoteProblem(body, text) === undefined);
 
 function clauseProblems(context: ReviewContext, review: Review): string[] {
   const brief = reviewBrief(context.issue, { taskId: context.taskId, attempt: context.attempt, seat: review.seat });
