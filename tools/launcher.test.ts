@@ -91,6 +91,10 @@ describe('./plumb', () => {
       () => (rmSync(join(root, 'services/a/src/a.ts')), utimesSync(join(root, '.tools/built'), LONG_AGO, LONG_AGO)),
     ],
     ['a tool is gone', () => put('.tools/ready', `node ${process.execPath}\nnats-server /nowhere/nats-server\n`)],
+    [
+      'a tool is where this user does not look',
+      () => put('.tools/ready', `node ${process.execPath}\nbwrap /proc/self/exe\n`),
+    ],
     ['NATS_URL is no longer set', () => put('.tools/ready', `node ${process.execPath}\nNATS_URL -\n`)],
   ])('sets up first, on stderr, when %s', (_when, change) => {
     change();

@@ -97,6 +97,8 @@ describe('usage', () => {
     ['rule', id, '--go', '--no-go', '--why', 'x'],
     ['rule', id, '--no-go', '--go', '--why', 'x'],
     ['list', '--state', 'nonsense'],
+    ['up', '--model-url', 'http://192.0.2.1:8080'],
+    ['up', '--model-url', 'http://127.0.0.1:8080/v1?key=x'],
     ['show'],
     ['demo', 'extra'],
   ])('mistakes exit with 2 and one sentence each: %s %s %s %s', async (...argv) => {
@@ -169,7 +171,7 @@ describe('without a system', () => {
     expect(JSON.parse(out)).toMatchObject({
       schema: 'plumbline.error/1',
       exitCode: code,
-      error: { mend: expect.any(String) as string },
+      mend: expect.any(String) as string,
     });
     expect(JSON.parse((await plumb('nonsense', '--json')).out)).toMatchObject({ exitCode: 2 });
   });

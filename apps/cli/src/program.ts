@@ -55,6 +55,12 @@ interface Reporting {
   readonly json: boolean;
 }
 
+const errorCodes: Readonly<Record<number, string>> = {
+  [exitCodes.usage]: 'bad-input',
+  [exitCodes.incomplete]: 'incomplete',
+  [exitCodes.interrupted]: 'interrupted',
+};
+
 function report(error: unknown, { debug, interrupted, json }: Reporting): number {
   if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
   // Called without a command: the help that Commander printed is the answer.
@@ -63,7 +69,11 @@ function report(error: unknown, { debug, interrupted, json }: Reporting): number
   if (json) {
     const document = {
       schema: 'plumbline.error/1',
-      error: { message, ...(mend === undefined ? {} : { mend }), detail },
+      code: errorCodes[exitCode] ?? 'refused',
+      message,
+      problems: [],
+      ...(mend === undefined ? {} : { mend }),
+      detail,
       exitCode,
     };
     process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
@@ -152,6 +162,8 @@ function addSystem(program: Command, add: Add): void {
   )
     .option('--model-url <url>', 'the model server that works on tasks (OpenAI protocol); remembered')
     .option('--model-name <name>', 'the model to ask it for (default: the first it lists)')
+    .option('--reviewer-url <url>', 'the server of another model that reviews (default: --model-url)')
+    .option('--reviewer-name <name>', 'that other model (default: the first its server lists)')
     .option('--api-port <port>', 'port of the HTTP API', port)
     .option('--nats-port <port>', 'port of NATS', port)
     .option('--postgres-port <port>', 'port of Postgres', port)

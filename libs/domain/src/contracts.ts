@@ -260,6 +260,12 @@ export const errorDocumentSchema = z.object({
   code: z.string().min(1),
   message: z.string().min(1),
   problems: z.array(problemSchema),
+  /** What to do about it, in one sentence. */
+  mend: z.string().min(1).optional(),
+  /** The last lines that a process wrote before it failed. */
+  detail: z.array(z.string()).optional(),
+  /** Of the command that printed it. */
+  exitCode: z.int().optional(),
 });
 export type ErrorDocument = z.infer<typeof errorDocumentSchema>;
 
@@ -294,17 +300,17 @@ export const escalationsDocumentSchema = z.object({
 });
 export type EscalationsDocument = z.infer<typeof escalationsDocumentSchema>;
 
-/** `plumb dead list`: messages that could not be handled, each with the reason. */
+/** `plumb dead list`: messages that could not be handled, each with the reason. What cannot be read has an id and a reason only. */
 export const deadDocumentSchema = z.object({
   schema: z.literal('plumbline.dead/1'),
   dead: z.array(
     z.object({
       id: z.string(),
-      subject: z.string(),
       consumer: z.string(),
       reason: z.string(),
-      deliveries: z.int().min(1),
-      deadAt: instantSchema,
+      subject: z.string().optional(),
+      deliveries: z.int().min(1).optional(),
+      deadAt: instantSchema.optional(),
       task: z.string().optional(),
     }),
   ),

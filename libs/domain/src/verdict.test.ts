@@ -279,7 +279,7 @@ describe('the panel', () => {
       withReviews([{ decision: 'cannot-decide' }, { seat: 'drift', family: 'x' }], policy)
         .reasons.map((reason) => reason.summary)
         .join(),
-    ).toContain('0 of 0 families');
+    ).toContain('verified evidence: 0, from 0 model families');
     expect(
       withReviews([{}, { seat: 'drift', family: 'x', decision: 'request-changes', findings: [finding] }], policy)
         .verdict,

@@ -162,11 +162,11 @@ function judgePanel(policy: Policy, facts: Facts, reasons: Reason[], advice: str
   }
   const families = new Set(approvals.values()).size;
   if (approvals.size < policy.panel.approvalsMin || families < policy.panel.familiesMin) {
-    const wanted = `${policy.panel.approvalsMin} of ${policy.panel.familiesMin} model families`;
+    const { approvalsMin, familiesMin } = policy.panel;
     reasons.push({
       check: 'panel',
       effect: 'unknown',
-      summary: `approvals with verified evidence: ${approvals.size} of ${families} families; policy asks for ${wanted}`,
+      summary: `approvals with verified evidence: ${approvals.size}, from ${families} model families; policy asks for ${approvalsMin}, from ${familiesMin}`,
       evidence: [],
     });
   }

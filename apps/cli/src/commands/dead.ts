@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { DeadDocument } from '@plumbline/domain';
 import { badInput, exitCodes } from '../failure.js';
 import type { Run } from '../program.js';
 import type { Session } from '../session.js';
@@ -17,6 +18,22 @@ const deadList = z.looseObject({
   total: z.int().optional(),
 });
 
+const unreadable = 'What is stored cannot be read; drop it.';
+
+function documentOf({
+  deadSeq,
+  service,
+  letter,
+}: z.infer<typeof deadList>['entries'][number]): DeadDocument['dead'][number] {
+  const known = letter === undefined || letter === null ? undefined : letter;
+  return {
+    id: String(deadSeq),
+    consumer: service,
+    reason: known?.reason ?? unreadable,
+    ...(known === undefined ? {} : { subject: known.subject, deliveries: known.deliveries, deadAt: known.at }),
+  };
+}
+
 /** `plumb dead list|retry|drop`: messages a handler gave up on, each with its reason. */
 export function dead(op: 'list' | 'retry' | 'drop'): Run {
   return (session, [seq]) => (op === 'list' ? list(session) : settle(session, op, seq ?? ''));
@@ -31,15 +48,14 @@ async function list(session: Session): Promise<number> {
       'Check that both sides are of the same version.',
     );
   const { entries } = parsed.data;
-  session.document({ schema: 'plumbline.dead/1', ...parsed.data });
+  session.document({ schema: 'plumbline.dead/1', dead: entries.map(documentOf) });
   const { palette } = session;
   for (const { deadSeq, service, letter } of entries) {
     const title = letter === undefined || letter === null ? 'not a dead letter' : plain(letter.subject);
     session.say(
       `${palette.accent(String(deadSeq).padStart(5))}  ${palette.bold(plain(service).padEnd(10))}  ${cut(title, columnsMax - 20)}`,
     );
-    for (const line of wrap(plain(letter?.reason ?? 'What is stored cannot be read; drop it.'), columnsMax - 7))
-      session.say(`       ${line}`);
+    for (const line of wrap(plain(letter?.reason ?? unreadable), columnsMax - 7)) session.say(`       ${line}`);
   }
   session.say(
     entries.length === 0
@@ -55,6 +71,10 @@ async function settle(session: Session, op: 'retry' | 'drop', given: string): Pr
   const seq = Number(given);
   await withBus(busLogin(session, 'operator'), (nc) => requestDead(nc, { op, seq }));
   session.say(op === 'retry' ? `Dead letter ${seq} was given to its handler again.` : `Dead letter ${seq} is deleted.`);
-  session.document({ schema: 'plumbline.dead/1', op, seq });
+  session.document({
+    schema: 'plumbline.dead-letter/1',
+    id: String(seq),
+    outcome: op === 'retry' ? 'retried' : 'dropped',
+  });
   return exitCodes.ok;
 }

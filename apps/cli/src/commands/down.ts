@@ -53,9 +53,9 @@ async function stop(supervisor: { pid: number; started: string }, signal: AbortS
 
 /** Deletes what is ours in the home, and the home itself if nothing else is in it. */
 function purge(home: Home): void {
-  const { folder, runFile, secretsFile, settingsFile, lockFile, postgres, nats, logs, work } = home;
+  const { folder, runFile, secretsFile, settingsFile, lockFile, postgres, nats, node, logs, work } = home;
   const unlock = systemState(home).is === 'absent' ? lockIfThere(home) : () => {};
-  for (const path of [runFile, postgres, nats, logs, work, settingsFile, secretsFile, lockFile]) {
+  for (const path of [runFile, postgres, nats, node, logs, work, settingsFile, secretsFile, lockFile]) {
     rmSync(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
   }
   unlock();

@@ -5,14 +5,11 @@ import { columnsMax, cut, plain } from '../terminal/text.js';
 
 /** `plumb escalations`: what waits for a human, with what was tried and why it was not enough. */
 export async function escalations(session: Session): Promise<number> {
-  const ledger = openLedger(session);
-  const [document, { tasks }] = await Promise.all([ledger.escalations(), ledger.tasks()]);
+  const document = await openLedger(session).escalations();
   session.document(document);
   const { palette } = session;
-  const titles = new Map(tasks.map(({ id, title }) => [id, title]));
-  for (const { task: taskId, reasons, tried } of document.escalations) {
-    const title = plain(titles.get(taskId) ?? '');
-    session.say(`${palette.accent(taskId.slice(0, 10))}  ${palette.bold(cut(title, columnsMax - 12))}`);
+  for (const { task: taskId, title, reasons, tried } of document.escalations) {
+    session.say(`${palette.accent(taskId.slice(0, 10))}  ${palette.bold(cut(plain(title), columnsMax - 12))}`);
     for (const { attempt, model, verdict } of tried) {
       session.say(
         palette.dim(`  attempt ${attempt} by ${plain(model ?? 'no model')}: ${plain(verdict ?? 'no verdict')}`),

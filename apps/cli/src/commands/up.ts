@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import { CliError, exitCodes, Interrupted } from '../failure.js';
+import { badInput, CliError, exitCodes, Interrupted } from '../failure.js';
+import type { OfferedModel } from '@plumbline/domain';
 import { supervisorMessageSchema, type SupervisorInput, type SupervisorMessage } from '../supervisor/protocol.js';
 import { planOf, supervise } from '../supervisor/supervise.js';
 import type { Session } from '../session.js';
@@ -15,6 +16,8 @@ import { duration } from '../terminal/text.js';
 export interface UpOptions {
   readonly modelUrl?: string;
   readonly modelName?: string;
+  readonly reviewerUrl?: string;
+  readonly reviewerName?: string;
   readonly apiPort?: number;
   readonly natsPort?: number;
   readonly postgresPort?: number;
@@ -31,12 +34,7 @@ export async function up(session: Session, _args: string[], options: UpOptions):
   }
   makeHome(home);
   const settings = await settingsFor(home, options, session.signal);
-  const { model } = settings;
-  const input: SupervisorInput = {
-    home: home.folder,
-    root: checkout,
-    models: model?.name === undefined ? [] : [offeredModel(model.url, model.name)],
-  };
+  const input: SupervisorInput = { home: home.folder, root: checkout, models: modelsOf(settings) };
   const { palette } = session;
   session.say(`${palette.bold('Plumbline')} ${palette.dim(`in ${home.folder}`)}`);
   const startedAt = performance.now();
@@ -51,6 +49,8 @@ function refuseOtherSettings(options: UpOptions, run: RunFile): void {
   const asked: [string, unknown, boolean][] = [
     ['--model-url', options.modelUrl, run.model?.url === options.modelUrl],
     ['--model-name', options.modelName, run.model?.names.includes(options.modelName ?? '') === true],
+    ['--reviewer-url', options.reviewerUrl, false],
+    ['--reviewer-name', options.reviewerName, run.model?.names.includes(options.reviewerName ?? '') === true],
     ['--api-port', options.apiPort, portOf(run.api?.url) === options.apiPort],
     ['--nats-port', options.natsPort, portOf(run.nats?.url) === options.natsPort],
     ['--postgres-port', options.postgresPort, portOf(run.postgres?.url) === options.postgresPort],
@@ -82,20 +82,57 @@ async function settingsFor(home: Home, options: UpOptions, signal: AbortSignal):
     const port = asked[name];
     if (port !== undefined) ports[name] = { port, asked: true };
   }
-  let { model } = kept;
-  if (options.modelUrl !== undefined) {
-    const { name } = await findModel(options.modelUrl, options.modelName, signal);
-    model = { url: options.modelUrl, name };
-  } else if (options.modelName !== undefined && model !== undefined) {
-    model = { ...model, name: (await findModel(model.url, options.modelName, signal)).name };
-  } else if (options.modelName !== undefined) {
-    throw new CliError('--model-name needs a server to ask for that model.', 'Give --model-url too.', {
-      exitCode: exitCodes.usage,
-    });
+  const model = await modelFor('model', { url: options.modelUrl, name: options.modelName }, kept.model, signal);
+  const reviewerAsked = { url: options.reviewerUrl, name: options.reviewerName };
+  // A reviewer that is only named is asked for where the coder is.
+  const reviewer =
+    reviewerAsked.url === undefined && reviewerAsked.name === undefined
+      ? kept.reviewer
+      : await modelFor('reviewer', reviewerAsked, kept.reviewer ?? model, signal);
+  if (reviewer !== undefined && model === undefined) {
+    throw badInput('A reviewer alone changes nothing.', 'Name the model that codes with --model-url too.');
   }
-  const settings = { ports, ...(model === undefined ? {} : { model }) };
+  const same = reviewer?.url === model?.url && reviewer?.name === model?.name;
+  const settings = {
+    ports,
+    ...(model === undefined ? {} : { model }),
+    ...(reviewer === undefined || same ? {} : { reviewer }),
+  };
   writeSettings(home, settings);
   return settings;
+}
+
+type Model = NonNullable<Settings['model']>;
+
+/** The model that the options ask for, on top of the one that was kept. */
+async function modelFor(
+  option: 'model' | 'reviewer',
+  asked: { url: string | undefined; name: string | undefined },
+  kept: Model | undefined,
+  signal: AbortSignal,
+): Promise<Model | undefined> {
+  if (asked.url === undefined && asked.name === undefined) return kept;
+  const url = asked.url ?? kept?.url;
+  if (url === undefined) {
+    throw badInput(`--${option}-name needs a server to ask for that model.`, 'Give --model-url too.');
+  }
+  return { url, name: (await findModel(url, asked.name, signal)).name };
+}
+
+/** One model in every seat, or one that codes and one that reviews. */
+function modelsOf({ model, reviewer }: Settings): OfferedModel[] {
+  if (model?.name === undefined) return [];
+  if (reviewer?.name === undefined) return [offeredModel(model.url, model.name)];
+  if (reviewer.name === model.name) {
+    throw badInput(
+      `Both models are called ${model.name}, so no verdict could say which of them spoke.`,
+      'Give one of the servers another name for its model (llama.cpp: --alias, vLLM: --served-model-name).',
+    );
+  }
+  return [
+    offeredModel(model.url, model.name, { seats: ['coder'] }),
+    offeredModel(reviewer.url, reviewer.name, { seats: ['concluder'] }),
+  ];
 }
 
 async function inBackground(session: Session, home: Home, input: SupervisorInput): Promise<void> {

@@ -87,6 +87,7 @@ export const escalationsDocument = z.looseObject({
   escalations: z.array(
     z.looseObject({
       task: z.string(),
+      title: z.string().default(''),
       to: z.string().optional(),
       attempt: z.int().optional(),
       openedAt: z.string().optional(),

@@ -134,6 +134,9 @@ function ownSettings(
   };
   if (name === 'coder' || name === 'gate') return { ...worker, ...sandboxSettings(root, env) };
   if (name === 'code-host') return { ...worker, PLUMB_REPOSITORY_LOCAL: 'allow' };
-  if (name === 'node-agent') return { ...worker, PLUMB_NODE_ID: 'local', PLUMB_MODELS: JSON.stringify(models) };
+  if (name === 'node-agent') {
+    // What it has still to tell belongs to this system's log, not to that of another home of the same person.
+    return { ...worker, PLUMB_NODE_ID: 'local', PLUMB_MODELS: JSON.stringify(models), PLUMB_STATE_DIR: home.node };
+  }
   return worker;
 }

@@ -11,6 +11,7 @@ export interface Home {
   readonly lockFile: string;
   readonly postgres: string;
   readonly nats: string;
+  readonly node: string;
   readonly logs: string;
   readonly work: string;
 }
@@ -34,6 +35,7 @@ export function homeAt(folder: string): Home {
     lockFile: join(at, 'supervisor.lock'),
     postgres: join(at, 'pgdata'),
     nats: join(at, 'nats'),
+    node: join(at, 'node'),
     logs: join(at, 'logs'),
     work: join(at, 'work'),
   };
@@ -41,7 +43,7 @@ export function homeAt(folder: string): Home {
 
 /** Makes the directories, readable for their owner alone. */
 export function makeHome(home: Home): void {
-  for (const folder of [home.folder, home.logs, home.work]) {
+  for (const folder of [home.folder, home.node, home.logs, home.work]) {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     chmodSync(folder, 0o700);
   }

@@ -42,6 +42,7 @@ export async function findModel(url: string, name: string | undefined, signal: A
       'Give it as http://HOST:PORT.',
     );
   }
+  await assertInTheHouse(url);
   const chosen = name ?? (await firstListed(url, signal));
   const parsed = modelNameSchema.safeParse(chosen);
   if (!parsed.success) {
@@ -51,6 +52,19 @@ export async function findModel(url: string, name: string | undefined, signal: A
     );
   }
   return offeredModel(url, parsed.data);
+}
+
+/** Before anything is sent there, not even the question which models there are. */
+async function assertInTheHouse(url: string): Promise<void> {
+  const { checkEndpoint } = await import('@plumbline/model');
+  const allowHosts = (process.env['PLUMB_MODEL_ALLOW_HOSTS'] ?? '').split(',').map((host) => host.trim());
+  const checked = await checkEndpoint(url, { allowHosts: allowHosts.filter((host) => host !== '') });
+  if (checked.outcome !== 'refused') return;
+  const what = checked.message.split(';')[0] ?? '';
+  throw badInput(
+    `${what.charAt(0).toUpperCase()}${what.slice(1)}.`,
+    'Give a server of your own network, or allow its host by name in PLUMB_MODEL_ALLOW_HOSTS.',
+  );
 }
 
 async function firstListed(url: string, signal: AbortSignal): Promise<string> {

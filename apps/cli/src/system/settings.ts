@@ -5,9 +5,13 @@ import { readJson, writePrivateJson } from './private-file.js';
 
 const portSchema = z.int().min(1).max(65_535);
 
+const modelSchema = z.object({ url: z.string(), name: z.string().optional() });
+
 /** What a system keeps from one start to the next. `asked` ports were named by a person and are never silently replaced. */
 export const settingsSchema = z.object({
-  model: z.object({ url: z.string(), name: z.string().optional() }).optional(),
+  model: modelSchema.optional(),
+  /** Who reviews, when that is not the model that codes. */
+  reviewer: modelSchema.optional(),
   ports: z
     .partialRecord(z.enum(['api', 'nats', 'postgres']), z.object({ port: portSchema, asked: z.boolean() }))
     .default({}),

@@ -60,7 +60,7 @@ function compareTests(
     if (base === null)
       return {
         outcome: 'unknown',
-        summary: short(`${count(broken.length, 'test')} fail, and base's tests could not be run: ${lead(baseRun)}`),
+        summary: short(`${count(broken.length, 'test')} failing, and base's tests could not be run: ${lead(baseRun)}`),
         findings: broken.map(findingOf).slice(0, findingsMax),
       };
     const parts = [
@@ -83,7 +83,7 @@ function compareTests(
     };
   }
   const passed = head.filter(({ status }) => status === 'passed').length;
-  if (passed === 0)
+  if (passed === 0 && failed.length === 0)
     return { outcome: 'unknown', summary: `no test was run: ${head.length} found, none of them executed` };
   if (base === null)
     return {
@@ -93,7 +93,7 @@ function compareTests(
   if (failed.length > 0)
     return {
       outcome: 'unknown',
-      summary: short(`${count(failed.length, 'test')} fail as on base, e.g. ${failed[0]?.id ?? ''}; ${passed} passed`),
+      summary: short(`${count(failed.length, 'test')} failing as on base, e.g. ${failed[0]?.id ?? ''}; ${passed} passed`),
       findings: failed.map(findingOf).slice(0, findingsMax),
     };
   return {

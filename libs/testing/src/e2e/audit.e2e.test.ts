@@ -57,7 +57,6 @@ describe('plumb audit', () => {
       [verdict.pos],
     );
     const original = rows[0]?.data ?? '';
-    // As an attacker would: what no human reviewed shall have been looked at by one more.
     const forged = original.replace('"GO"', '"G0"');
     expect(Buffer.byteLength(forged)).toBe(Buffer.byteLength(original));
     expect(forged).not.toBe(original);

@@ -50,12 +50,9 @@ async function expectNothingHappened(taskId: string): Promise<void> {
 
 type Worker = 'code-host' | 'coder' | 'gate' | 'reviewer';
 
-/** What each of them stores as evidence in the middle of its step. */
-const evidence = {
-  snapshot: 'application/x-git-pack',
-  change: 'application/x-git-packed-objects',
-  review: 'application/vnd.plumbline.review+json',
-} as const;
+/** What they store as evidence in the middle of their steps: snapshots and changes, and reviews. */
+const pack = 'application/x-git-packed-objects';
+const reviewRecord = 'application/vnd.plumbline.review+json';
 
 /** Kills the worker of a held step, lets the lease run out, and starts the worker again. */
 async function killAndReplace(service: Worker, taskId: string, step: string, meanwhile?: () => unknown): Promise<void> {
@@ -64,6 +61,12 @@ async function killAndReplace(service: Worker, taskId: string, step: string, mea
   await whole.ageLease(taskId, step);
   await whole.event(taskId, 'lease.expired', { step });
   await whole.system.restart(service);
+}
+
+/** Holds the coder of a task up, in one of the turns in which it changes something. */
+async function holdCoding(taskId: string): ReturnType<WholeSystem['holdArtifacts']> {
+  await whole.event(taskId, 'snapshot.taken');
+  return whole.holdArtifacts(pack);
 }
 
 describe('a task goes on to the same end', () => {
@@ -75,19 +78,19 @@ describe('a task goes on to the same end', () => {
     expect(undisturbed).toMatchObject({ judgement: { verdict: 'GO', reasons: [] } });
     await expectNothingHappened(taskId);
     expect(count(taskId, 'lease.granted')).toBe(5);
-  }, 120_000);
+  }, 180_000);
 
   it('when every worker is killed in the middle of its step', async () => {
     whole.origin.holdPushes();
-    const snapshot = await whole.holdArtifacts(evidence.snapshot);
+    const snapshot = await whole.holdArtifacts(pack);
     const taskId = await whole.submit('fix');
     const branch = `plumbline/${taskId}`;
     await snapshot.reached();
-    const change = await whole.holdArtifacts(evidence.change);
     await killAndReplace('code-host', taskId, 'snapshot.0.1', () => snapshot.release());
 
+    const change = await holdCoding(taskId);
     await change.reached();
-    const review = await whole.holdArtifacts(evidence.review);
+    const review = await whole.holdArtifacts(reviewRecord);
     await killAndReplace('coder', taskId, 'coding.1.1', () => change.release());
 
     // One check is concluded, others are still to come.
@@ -106,11 +109,11 @@ describe('a task goes on to the same end', () => {
     expect(count(taskId, 'lease.expired')).toBe(5);
     // What was recorded before the kill is gone on from, and not done again.
     expect([count(taskId, 'turn.recorded'), count(taskId, 'check.concluded')]).toEqual([turns, concluded]);
-  }, 120_000);
+  }, 180_000);
 
   it('when those that no lease names are killed: scheduler, ledger, and the node’s agent', async () => {
-    const change = await whole.holdArtifacts(evidence.change);
     const taskId = await whole.submit('fix');
+    const change = await holdCoding(taskId);
     await change.reached();
     await whole.system.kill('scheduler');
     await change.release();
@@ -125,23 +128,23 @@ describe('a task goes on to the same end', () => {
     await whole.event(taskId, 'verdict.reached');
     await whole.system.restart('node-agent');
     await expectNothingHappened(taskId);
-  }, 120_000);
+  }, 180_000);
 
   it('when NATS is killed and its store is gone', async () => {
-    const change = await whole.holdArtifacts(evidence.change);
     const taskId = await whole.submit('fix');
+    const change = await holdCoding(taskId);
     await change.reached();
     await whole.system.nats.halt('SIGKILL');
     whole.system.nats.wipe();
     await whole.system.nats.launch();
     await change.release();
     await expectNothingHappened(taskId);
-  }, 120_000);
+  }, 180_000);
 
   it('when Postgres crashes', async () => {
     const taskId = await whole.submit('fix');
     await whole.event(taskId, 'check.concluded');
     await whole.system.crashPostgres();
     await expectNothingHappened(taskId);
-  }, 120_000);
+  }, 180_000);
 });

@@ -27,7 +27,7 @@ import {
   type WaitReason,
 } from '@plumbline/domain';
 import { EventLog, type RecordedEvent, type StreamEvent } from '@plumbline/event-log';
-import type { DataSource } from 'typeorm';
+import { In, type DataSource } from 'typeorm';
 import { EscalationRows, TaskRows } from '../projections/entities.js';
 import { EVENT_LOG, READ_MODELS } from '../tokens.js';
 import { wireOf } from '../door/read-door.js';
@@ -109,12 +109,16 @@ export class TasksController {
     const query = this.models
       .getRepository(EscalationRows)
       .createQueryBuilder('e')
-      .orderBy('e.openedAt', 'DESC')
+      .orderBy('e.openedAt', open === 'all' ? 'DESC' : 'ASC')
       .take(500);
     if (open !== 'all') query.where("e.resolvedHow IS NULL AND e.target = 'human'");
-    const escalations = (await query.getMany()).map((row) => ({
-      id: row.escalationId,
+    const rows = await query.getMany();
+    const tasks = await this.models.getRepository(TaskRows).findBy({ taskId: In(rows.map((row) => row.taskId)) });
+    const titles = new Map(tasks.map((task) => [task.taskId, task.title]));
+    const escalations = rows.map((row) => ({
+      escalation: row.escalationId,
       task: row.taskId,
+      title: titles.get(row.taskId) ?? '',
       to: row.target,
       attempt: row.attempt,
       reasons: row.reasons,
