@@ -62,7 +62,7 @@ export default [
     },
   },
   {
-    files: ['**/*.test.ts', 'libs/testing/src/**/*.ts'],
+    files: ['**/*.test.ts', '**/*.fixture.ts', 'libs/testing/src/**/*.ts'],
     rules: { '@nx/enforce-module-boundaries': 'off', 'max-lines': 'off' },
   },
   {

@@ -77,6 +77,14 @@ function checkSyntax(path: string, text: string): Complaint[] {
   const visit = (node: ts.Node): void => {
     const at = `${path}:${lineOf(node.getStart())}`;
     if (ts.isExportDeclaration(node) && node.exportClause === undefined) complaints.push(`${at}: export names, not *`);
+    // The boundaries do not watch fixtures, so production code must not reach through one.
+    if (
+      !isTest &&
+      !path.includes('.fixture.') &&
+      ts.isImportDeclaration(node) &&
+      /\.fixture(\.m?js)?'$/.test(node.moduleSpecifier.getText())
+    )
+      complaints.push(`${at}: only tests and fixtures import fixtures`);
     if (isTest && isOnlyCall(node)) complaints.push(`${at}: .only hides all other tests`);
     // In a test the callback of describe() is a chapter, not a function that has to be read at once.
     if (!isTest && ts.isFunctionLike(node) && 'body' in node && node.body !== undefined) {
@@ -131,6 +139,11 @@ describe('the rules of tidy refuse', () => {
       'a.ts:1: function of',
     ],
     ['export *', () => checkText('a.ts', "export * from './b.js';"), 'export names'],
+    [
+      'a fixture in production',
+      () => checkText('a.ts', `import { x } from './b.${'fixture'}.js';`),
+      'only tests and fixtures',
+    ],
     ['a lone test', () => checkText('a.test.ts', `it.${'only'}('x', () => {});`), '.only'],
     ['a lone chapter', () => checkText('a.test.ts', `describe.concurrent.${'only'}('x', () => {});`), '.only'],
     ['work left over', () => checkText('a.ts', `// ${'TO'}${'DO'}: later`), 'without an issue'],

@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
-import { locate } from '@plumbline/embedded';
 import { serviceNames, type OfferedModel, type ServiceName } from '@plumbline/domain';
 import { CliError } from '../failure.js';
 import type { Home } from '../system/home.js';
@@ -22,6 +21,8 @@ export interface PlanInput {
   readonly home: Home;
   readonly env: NodeJS.ProcessEnv;
   readonly models: readonly OfferedModel[];
+  /** Where bubblewrap was found; it may have been unpacked into the checkout, where no service would look. */
+  readonly bwrapPath?: string;
 }
 
 const READY_TIMEOUT_MS = 60_000;
@@ -106,15 +107,9 @@ function commonSettings(name: ServiceName, { natsUrl, nats }: Connections): Reco
   };
 }
 
-/** Bubblewrap may have been unpacked into the checkout, where no service would look. Missing, the services say so themselves. */
-function sandboxSettings(root: string, env: NodeJS.ProcessEnv): Record<string, string> {
-  const bwrap = locate('bwrap', { root, env });
-  return 'found' in bwrap ? { PLUMB_BWRAP: bwrap.found } : {};
-}
-
 function ownSettings(
   name: ServiceName,
-  { home, models, root, env }: PlanInput,
+  { home, models, bwrapPath }: PlanInput,
   connections: Connections,
 ): Record<string, string> {
   if (name === 'ledger') {
@@ -132,7 +127,10 @@ function ownSettings(
     PLUMB_LEDGER_TOKEN: connections.apiToken,
     PLUMB_WORK_DIR: join(home.work, name),
   };
-  if (name === 'coder' || name === 'gate') return { ...worker, ...sandboxSettings(root, env) };
+  if (name === 'coder' || name === 'gate') {
+    // Not found: the service says so itself, with what to do.
+    return { ...worker, ...(bwrapPath === undefined ? {} : { PLUMB_BWRAP: bwrapPath }) };
+  }
   if (name === 'code-host') return { ...worker, PLUMB_REPOSITORY_LOCAL: 'allow' };
   if (name === 'node-agent') {
     // What it has still to tell belongs to this system's log, not to that of another home of the same person.

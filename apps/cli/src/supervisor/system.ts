@@ -131,11 +131,14 @@ export class System {
         : { model: { url: plan.models[0].endpoint, names: [...new Set(plan.models.map(({ name }) => name))] } }),
     });
     const planOf = plan.planOf ?? servicePlan;
+    const { locate } = await import('@plumbline/embedded');
+    const bwrap = locate('bwrap', { root: plan.root, env: plan.env });
+    const input = { ...plan, ...('found' in bwrap ? { bwrapPath: bwrap.found } : {}) };
     for (const names of startOrder) {
       await this.#startGroup(
         names.map((name) => ({
           name,
-          start: (stop: AbortSignal) => startService(planOf(name, plan, connections), stop),
+          start: (stop: AbortSignal) => startService(planOf(name, input, connections), stop),
         })),
         signal,
       );
