@@ -188,6 +188,59 @@ describe('files that a change puts in the way of the run', () => {
   });
 });
 
+describe('trees and outputs made to get in the way', () => {
+  const failing = (name: string) =>
+    `import test from 'node:test';\ntest(${JSON.stringify(name)}, () => { throw new Error('seen'); });\n`;
+
+  it('test files are run whatever they are called', async () => {
+    const names = [
+      '-x.test.ts',
+      '--import=a.test.ts',
+      'a b.test.ts',
+      'n\nl.test.ts',
+      'q"\'$(true)`.test.ts',
+      '\u{1f600}.test.ts',
+      'plumbline-canary-1.test.ts',
+    ];
+    const files = Object.fromEntries(names.map((name) => [`src/${name}`, failing(name)]));
+    const result = await testsOf(files);
+    expect(result.outcome).toBe('fail');
+    expect(result.findings.map(({ path }) => path).sort()).toEqual(names.map((name) => `src/${name}`).sort());
+  });
+
+  it('names that differ in nothing but case are two files', async () => {
+    const result = await testsOf({ 'src/PRICE.test.ts': failing('upper') });
+    expect(result.findings.map(({ path }) => path)).toEqual(['src/PRICE.test.ts']);
+  });
+
+  it('thousands of files hide no failure', async () => {
+    const many = Object.fromEntries(Array.from({ length: 4_000 }, (_, n) => [`data/${n % 50}/${n}.txt`, `${n}\n`]));
+    const result = await testsOf({ ...many, 'src/price.ts': brokenTotal });
+    expect(texts(result)).toContain('adds tax');
+  });
+
+  it.each([
+    ['standard output', 'process.stdout'],
+    ['standard error', 'process.stderr'],
+  ])('more on %s than is kept is never a pass', async (_what, stream) => {
+    const noise = `import { writeSync } from 'node:fs';\nconst block = Buffer.alloc(1 << 16, 'x\\n');\nfor (let n = 0; n < 64; n++) try { writeSync(${stream}.fd, block); } catch {}\n`;
+    const files = { 'src/price.ts': `${noise}${brokenTotal}` };
+    const result = await testsOf(files, stage, { limits: { outputBytes: 1 << 20, wallMs: 10_000 } });
+    expect(result.outcome).not.toBe('pass');
+  });
+
+  it('attributes and pointers of other tools change nothing of what is run', async () => {
+    const result = await testsOf({
+      '.gitattributes': '* filter=lfs export-ignore export-subst text eol=crlf\nsrc/*.test.* export-ignore\n',
+      '.gitmodules': '[submodule "x"]\n\tpath = src\n\turl = ../x\n',
+      '.lfsconfig': '[lfs]\n\turl = http://127.0.0.1:1\n',
+      'src/price.ts': brokenTotal,
+    });
+    expect(result.outcome).toBe('fail');
+    for (const name of ['adds tax', 'by require', 'by context']) expect(texts(result)).toContain(name);
+  });
+});
+
 describe('a change that only seems to touch what its issue names', () => {
   const scopeOf = async (files: Files): Promise<string> => {
     const [result] = (await stage.gate(files, { checks: [scopeCheck] })).results;

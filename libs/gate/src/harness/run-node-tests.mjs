@@ -8,6 +8,7 @@ import { readFileSync, writeSync } from 'node:fs';
 import { isAbsolute, relative, resolve } from 'node:path';
 import process from 'node:process';
 import { run } from 'node:test';
+import { fileURLToPath } from 'node:url';
 
 const order = JSON.parse(readFileSync(0, 'utf8'));
 const messageCharsMax = 1_500;
@@ -30,12 +31,21 @@ const plain = (text) =>
     .replace(/\u001b\[[0-9;]*m/g, '')
     .slice(0, messageCharsMax);
 
+/** The path of a file address, which percent-encodes some characters. The text is the judged code's: it may be no address at all. */
+function pathOf(text) {
+  try {
+    return fileURLToPath(`file://${text}`);
+  } catch {
+    return text;
+  }
+}
+
 /** Where in the tree an error was thrown: the first frame that is the project's own. */
 function placeOf(error) {
   for (const line of String(error?.stack ?? '').split('\n')) {
-    const found = /(?:\(|at )(?:file:\/\/)?(\/[^():]+):(\d+):\d+\)?$/.exec(line);
-    const path = found === null ? undefined : inTree(found[1]);
-    if (path !== undefined && !path.split('/').includes('node_modules')) return { path, line: Number(found[2]) };
+    const found = /(?:\(|at )(file:\/\/)?(\/[^():]+):(\d+):\d+\)?$/.exec(line);
+    const path = found === null ? undefined : inTree(found[1] === undefined ? found[2] : pathOf(found[2]));
+    if (path !== undefined && !path.split('/').includes('node_modules')) return { path, line: Number(found[3]) };
   }
   return undefined;
 }
