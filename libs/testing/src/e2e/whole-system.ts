@@ -87,12 +87,12 @@ export class WholeSystem {
     type: string,
     options: { step?: string; timeoutMs?: number } = {},
   ): Promise<RecordedEvent> {
-    return this.explained(this.system.watch.event(taskId, type, { timeoutMs: 40_000, ...options }));
+    return this.explained(this.system.watch.event(taskId, type, { timeoutMs: 60_000, ...options }));
   }
 
   /** The first event that fits, as `event`. */
   async until<T>(what: string, ask: (events: readonly RecordedEvent[]) => T | undefined | false): Promise<T> {
-    return this.explained(this.system.watch.until(what, ask, 40_000));
+    return this.explained(this.system.watch.until(what, ask, 60_000));
   }
 
   /** The scripted model server. */
@@ -169,7 +169,7 @@ export class WholeSystem {
     };
   }
 
-  private async someoneWaits(mediaType: string, timeoutMs = 40_000): Promise<void> {
+  private async someoneWaits(mediaType: string, timeoutMs = 60_000): Promise<void> {
     const until = performance.now() + timeoutMs;
     while (performance.now() < until) {
       const { rowCount } = await this.system.database.admin.query(
