@@ -24,7 +24,7 @@ beforeAll(async () => {
   receiver = await startOtlpReceiver();
   whole = await WholeSystem.start({ otlp: receiver.url });
   metrics = new MetricWatch(() => whole.addresses);
-});
+}, 120_000);
 afterAll(async () => {
   await metrics?.stop();
   await whole?.stop();

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Client } from 'pg';
 import { serviceNames, type OfferedModel, type ServiceName } from '@plumbline/domain';
 import type { RecordedEvent } from '@plumbline/event-log';
-import { loadScenarios, type Scenario, type ScenarioInput } from '../scripted-model/scenario.js';
+import { loadScenarios, type Scenario } from '../scripted-model/scenario.js';
 import { startScriptedModel, type ScriptedModel } from '../scripted-model/server.js';
 import type { LogLine } from '../system/service-child.js';
 import { startTestSystem, type TestSystem } from '../system/test-system.js';
@@ -18,9 +18,6 @@ const issueFiles = { fix: 'lost-cent.md', trap: 'long-names.md' } as const;
 export interface WholeSystemOptions {
   /** Where spans go. */
   otlp?: string;
-  /** Scenarios besides those of the sample, or changed ones of it. */
-  scenarios?: (shipped: Scenario[]) => ScenarioInput[];
-  env?: (service: ServiceName) => Readonly<Record<string, string>>;
 }
 
 /** See `WholeSystem.holdArtifacts`. */
@@ -40,7 +37,7 @@ export class WholeSystem {
   private constructor(
     readonly system: TestSystem,
     private scripted: ScriptedModel,
-    private readonly scenarios: readonly ScenarioInput[],
+    private readonly scenarios: readonly Scenario[],
     readonly origin: SampleOrigin,
     readonly folder: string,
   ) {}
@@ -48,8 +45,7 @@ export class WholeSystem {
   static async start(options: WholeSystemOptions = {}): Promise<WholeSystem> {
     const folder = mkdtempSync(join(tmpdir(), 'plumb-e2e-'));
     const origin = await SampleOrigin.make(join(folder, 'host'));
-    const shipped = loadScenarios(join(sampleFolder, 'scenarios'));
-    const scenarios = options.scenarios?.(shipped) ?? shipped;
+    const scenarios = loadScenarios(join(sampleFolder, 'scenarios'));
     const model = await startScriptedModel({ scenarios });
     try {
       const system = await startTestSystem({
@@ -58,7 +54,6 @@ export class WholeSystem {
           HOME: folder,
           PLUMB_WORK_DIR: join(folder, 'work', service),
           ...ownSettings(service, folder, model.url),
-          ...options.env?.(service),
         }),
         ...(options.otlp === undefined ? {} : { otlp: options.otlp }),
       });
@@ -70,7 +65,7 @@ export class WholeSystem {
     }
   }
 
-  /** What a person hands in for one of the sample's issues; `title` makes it a task of its own kind for the scripted model. */
+  /** What a person hands in for one of the sample's issues. */
   submission(task: SampleTask, overrides: Record<string, unknown> = {}): Record<string, unknown> {
     return {
       repository: { url: this.origin.path, base: 'main' },
@@ -92,12 +87,12 @@ export class WholeSystem {
     type: string,
     options: { step?: string; timeoutMs?: number } = {},
   ): Promise<RecordedEvent> {
-    return this.explained(this.system.watch.event(taskId, type, { timeoutMs: 40_000, ...options }));
+    return this.explained(this.system.watch.event(taskId, type, { timeoutMs: 60_000, ...options }));
   }
 
   /** The first event that fits, as `event`. */
   async until<T>(what: string, ask: (events: readonly RecordedEvent[]) => T | undefined | false): Promise<T> {
-    return this.explained(this.system.watch.until(what, ask, 40_000));
+    return this.explained(this.system.watch.until(what, ask, 60_000));
   }
 
   /** The scripted model server. */
@@ -174,7 +169,7 @@ export class WholeSystem {
     };
   }
 
-  private async someoneWaits(mediaType: string, timeoutMs = 40_000): Promise<void> {
+  private async someoneWaits(mediaType: string, timeoutMs = 60_000): Promise<void> {
     const until = performance.now() + timeoutMs;
     while (performance.now() < until) {
       const { rowCount } = await this.system.database.admin.query(
