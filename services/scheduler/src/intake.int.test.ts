@@ -36,6 +36,7 @@ const hostile: [string, unknown, string][] = [
   ['a field nobody knows', { ...good, sudo: true }, '(whole document)'],
   ['a policy nobody ships', { ...good, policy: 'lenient' }, 'policy'],
   ['a policy that asks for nothing to be true', { ...good, policy: { name: 'x' } }, 'policy'],
+  ['a directory where none may be a repository', at('file:///etc/passwd'), 'repository.url'],
   ['a transport that runs a program', at('ext::sh -c "touch /tmp/owned"'), 'repository.url'],
   ['an option for an address', at('--upload-pack=touch /tmp/owned'), 'repository.url'],
   ['a path out of the house', at('https://git.example.org/../../etc/passwd'), 'repository.url'],

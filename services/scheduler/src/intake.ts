@@ -2,8 +2,10 @@ import { commandId, parseCloudEvent, retryOf } from '@plumbline/bus';
 import {
   intakeKinds,
   parseIntake,
+  parseRepositoryUrl,
   resolvePolicy,
   type IntakeKind,
+  type Problem,
   type Refusal,
   type Submission,
   type TaskInput,
@@ -42,7 +44,10 @@ const refused = (
  * what is repeated is answered as it was the first time.
  */
 export class Intake {
-  constructor(private readonly manager: TaskManager) {}
+  constructor(
+    private readonly manager: TaskManager,
+    private readonly options: { readonly allowLocal: boolean },
+  ) {}
 
   /** Reads a CloudEvent from the intake stream. The kind is the last token of its subject and must agree with its type. */
   read(kind: string, headers: Headers, bytes: Uint8Array): IntakeRead {
@@ -75,9 +80,20 @@ export class Intake {
   async data(kind: IntakeKind, data: unknown, origin: Origin, signal?: AbortSignal): Promise<IntakeResult> {
     const parsed = parseIntake(kind, data);
     if (!parsed.ok) return { outcome: 'refused', refusal: parsed.refusal, origin };
+    const forbidden = kind === 'submit' ? this.forbiddenAddress(parsed.value as Submission) : undefined;
+    if (forbidden !== undefined) return { ...refused('INVALID', forbidden.message, [forbidden.problem]), origin };
     const result = await this.act(kind, parsed.value, origin, signal);
     // Whoever sent it finds the answer by the identity of what they sent.
     return result.outcome === 'refused' ? { ...result, origin } : result;
+  }
+
+  /** Directories are repositories only where the owner of the machine is the one who submits. */
+  private forbiddenAddress({ repository }: Submission): { message: string; problem: Problem } | undefined {
+    const checked = parseRepositoryUrl(repository.url, { allowLocal: this.options.allowLocal });
+    if (checked.ok) return undefined;
+    const { value, expected } = checked.problem;
+    const problem = { field: 'repository.url', value: value.slice(0, 200), expected };
+    return { message: `submit refused: repository.url: got ${problem.value}, expected ${expected}`, problem };
   }
 
   private async act(kind: IntakeKind, value: unknown, origin: Origin, signal?: AbortSignal): Promise<IntakeResult> {

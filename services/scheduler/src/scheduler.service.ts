@@ -84,7 +84,7 @@ export class SchedulerService implements OnApplicationBootstrap {
       onWaits: (step, reasons) => notes.note(step, reasons),
       onError: onError('seating'),
     });
-    this.intake = new Intake(this.manager);
+    this.intake = new Intake(this.manager, { allowLocal: config.allowLocal });
     this.facts = new Facts(this.manager, this.fleet, this.seating);
     this.reconciler = new Reconciler(ledger, this.manager, this.fleet, this.seating, {
       idleAfterMs: config.stepIdleAfterMs,

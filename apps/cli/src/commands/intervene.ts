@@ -22,7 +22,7 @@ export function retry(session: Session, [task = '']: string[], { why, by }: Opti
 }
 
 /** `plumb rule`: a human's decision on a task that waits for one. Exactly one of `--go` and `--no-go`. */
-export function rule(
+export async function rule(
   session: Session,
   [task = '']: string[],
   // Commander reads `--no-go` as the negation of `--go`.
@@ -30,11 +30,15 @@ export function rule(
 ): Promise<number> {
   if (go === undefined) throw badInput('A ruling needs a decision.', 'Give --go or --no-go.');
   const decision = go ? 'go' : 'no-go';
+  // The ruling is about the attempt that can be seen now: if another takes its place before it arrives, it is refused.
+  const ledger = openLedger(session);
+  const shown = await ledger.task(await findTaskId(ledger, task));
+  const attempt = shown?.attempts.at(-1)?.n;
   return intervene(
     session,
     'rule',
     task,
-    { decision, why, by: by ?? person(session) },
+    { decision, why, by: by ?? person(session), ...(attempt === undefined ? {} : { attempt }) },
     `Ruled ${decision.toUpperCase()}`,
   );
 }

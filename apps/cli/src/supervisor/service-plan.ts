@@ -121,6 +121,7 @@ function ownSettings(
       PLUMB_API_TOKEN: connections.apiToken,
     };
   }
+  if (name === 'scheduler') return { PLUMB_HTTP_PORT: '0', PLUMB_REPOSITORY_LOCAL: 'allow' };
   const worker = {
     PLUMB_HTTP_PORT: '0',
     PLUMB_LEDGER_URL: `http://127.0.0.1:${connections.apiPort}`,

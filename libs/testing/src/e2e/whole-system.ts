@@ -207,8 +207,10 @@ export function sampleIssue(task: SampleTask): { title: string; body: string } {
 }
 
 function ownSettings(service: ServiceName, folder: string, modelUrl: string): Record<string, string> {
-  if (service === 'code-host') return { PLUMB_REPOSITORY_LOCAL: 'allow' };
-  if (service === 'scheduler') return { PLUMB_RECONCILE_INTERVAL_MS: '500', PLUMB_STEP_IDLE_AFTER_MS: '1000' };
+  const local = { PLUMB_REPOSITORY_LOCAL: 'allow' };
+  if (service === 'code-host') return local;
+  if (service === 'scheduler')
+    return { ...local, PLUMB_RECONCILE_INTERVAL_MS: '500', PLUMB_STEP_IDLE_AFTER_MS: '1000' };
   if (service !== 'node-agent') return {};
   return {
     PLUMB_NODE_ID: 'local',

@@ -50,7 +50,7 @@ export class ServiceChild {
   }
 
   /** Resolves with the first line since the last start that fits; rejects when the process ends or nothing came in time. */
-  line(what: string, fits: (line: LogLine) => boolean, timeoutMs = 30_000): Promise<LogLine> {
+  line(what: string, fits: (line: LogLine) => boolean, timeoutMs = 90_000): Promise<LogLine> {
     return new Promise((resolve, reject) => {
       const end = (settle: () => void): void => {
         clearTimeout(timer);
