@@ -93,7 +93,9 @@ function compareTests(
   if (failed.length > 0)
     return {
       outcome: 'unknown',
-      summary: short(`${count(failed.length, 'test')} failing as on base, e.g. ${failed[0]?.id ?? ''}; ${passed} passed`),
+      summary: short(
+        `${count(failed.length, 'test')} failing as on base, e.g. ${failed[0]?.id ?? ''}; ${passed} passed`,
+      ),
       findings: failed.map(findingOf).slice(0, findingsMax),
     };
   return {
