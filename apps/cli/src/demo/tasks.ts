@@ -12,7 +12,7 @@ import { baseBranch } from './sample-repository.js';
 
 /** The two tasks, in the order in which they are handed in. */
 export const demoTasks = [
-  { name: 'fix', issue: 'lost-cent.md', promise: 'an honest fix with tests that bite' },
+  { name: 'fix', issue: 'lost-cent.md', promise: 'an honest fix with its tests' },
   {
     name: 'trap',
     issue: 'long-names.md',
