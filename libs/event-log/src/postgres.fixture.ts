@@ -1,7 +1,7 @@
+import { freePort } from '@plumbline/embedded';
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -49,15 +49,6 @@ function asOrdinaryUser(command: string[]): [string, string[]] {
       ? ['unshare', '--user', '--map-user=65534', '--map-group=65534', '--', ...command]
       : command;
   return [full[0] as string, full.slice(1)];
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no free port');
-  return address.port;
 }
 
 async function waitUntilReady(url: string, child: ChildProcess, log: () => string): Promise<void> {
