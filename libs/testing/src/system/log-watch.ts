@@ -20,7 +20,7 @@ export class LogWatch {
   async until<T>(
     what: string,
     ask: (events: readonly RecordedEvent[]) => T | undefined | false,
-    timeoutMs = 20_000,
+    timeoutMs = 60_000,
   ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const timer = setTimeout(() => {
