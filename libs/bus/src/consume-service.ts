@@ -1,3 +1,4 @@
+import type { ServiceName } from '@plumbline/domain';
 import {
   PullConsumption,
   type ConsumeSettings,
@@ -8,7 +9,7 @@ import {
 } from './consume.js';
 import type { Bus } from './connection.js';
 import { headerValue } from './headers.js';
-import { DURABLES, type Durable, type ServiceName } from './topology.js';
+import { DURABLES, type Durable } from './topology.js';
 
 /** The headers that the ledger puts on a retried dead letter, besides those of the original. */
 export const REDO_HEADERS = {

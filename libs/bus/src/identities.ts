@@ -1,4 +1,5 @@
-import { DURABLES, SERVICES, type Durable, type ServiceName } from './topology.js';
+import { serviceNames, type ServiceName } from '@plumbline/domain';
+import { DURABLES, type Durable } from './topology.js';
 
 /** Everyone who may connect: the services, plus `user` (submitters, the command line) and `operator` (dead letters). */
 export type IdentityName = ServiceName | 'user' | 'operator';
@@ -78,7 +79,7 @@ const ledger: Identity = {
     'plumb.live.>',
     '$JS.API.>',
     // Replies by name, not `allow_responses`: that would let a requester choose any subject for the ledger to write to.
-    ...SERVICES.map((service) => `${inboxPrefixOf(service)}.>`),
+    ...serviceNames.map((service) => `${inboxPrefixOf(service)}.>`),
     CLIENT_REPLIES,
   ],
   subscribe: [

@@ -51,10 +51,8 @@ export {
   findDurable,
   MAX_MESSAGE_BYTES,
   MAX_PAYLOAD_BYTES,
-  SERVICES,
   STREAMS,
   type Durable,
-  type ServiceName,
   type StreamName,
   type StreamSpec,
 } from './topology.js';

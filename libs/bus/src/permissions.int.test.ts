@@ -4,7 +4,8 @@ import { IDENTITIES, type IdentityName } from './identities.js';
 import { eventually, TestBroker } from './nats.fixture.js';
 import { request } from './request.js';
 import { serve } from './serve.js';
-import { DURABLES, SERVICES } from './topology.js';
+import { serviceNames } from '@plumbline/domain';
+import { DURABLES } from './topology.js';
 
 let broker: TestBroker;
 const buses = new Map<IdentityName, { bus: Bus; refused: string[] }>();
@@ -66,7 +67,7 @@ const concrete = (pattern: string): string => pattern.replaceAll('*', 'x1').repl
 const PUBLISHED = [
   ...new Set([
     ...IDENTITIES.flatMap(({ publish }) => publish.map(concrete)),
-    ...SERVICES.flatMap((service) => [
+    ...serviceNames.flatMap((service) => [
       `plumb.ledger.append.${service}`,
       `plumb.ledger.lease.${service}`,
       `plumb.ledger.read.${service}`,
@@ -115,7 +116,7 @@ describe('the rules the table must obey', () => {
 
   it('nobody but the service itself appends, leases or reads as that service', async () => {
     for (const { name } of IDENTITIES) {
-      for (const service of SERVICES) {
+      for (const service of serviceNames) {
         for (const door of ['append', 'lease', 'read']) {
           const subject = `plumb.ledger.${door}.${service}`;
           expect([name, subject, await mayPublish(name, subject)]).toEqual([
@@ -164,7 +165,7 @@ describe('the rules the table must obey', () => {
 
   it('nobody listens to the requests or the replies of another service', async () => {
     for (const { name } of IDENTITIES) {
-      for (const service of SERVICES) {
+      for (const service of serviceNames) {
         expect([name, service, await maySubscribe(name, `_INBOX_${service}.>`)]).toEqual([
           name,
           service,

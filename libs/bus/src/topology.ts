@@ -1,6 +1,4 @@
-/** The services that have an identity on the bus. */
-export const SERVICES = ['ledger', 'scheduler', 'coder', 'gate', 'reviewer', 'node-agent', 'code-host'] as const;
-export type ServiceName = (typeof SERVICES)[number];
+import type { ServiceName } from '@plumbline/domain';
 
 export type StreamName = 'LOG' | 'INTAKE' | 'REFUSED' | 'DEAD' | 'REDO';
 

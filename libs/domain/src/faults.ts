@@ -3,7 +3,7 @@
  * code, the first unrecovered cause. Infra and harness codes never yield GO or NO-GO, never score a model and never push.
  * After the table in the project's research on coder loops (terminal codes, precedence and actions).
  */
-export type Fault = 'model' | 'infra' | 'harness' | 'operator' | 'task';
+export type Fault = 'model' | 'infra' | 'harness' | 'operator' | 'task' | 'unattributed';
 
 /** `retry` the step; `next-attempt` feeds back or goes up a tier; `human` hands over at once; `stop` ends without blame. */
 export type FaultAction = 'retry' | 'next-attempt' | 'human' | 'stop';
@@ -59,7 +59,7 @@ export const faultCodes = {
   STUCK_REPEAT: rule('model', 'next-attempt', 0, 'the same call with the same result again and again'),
   STUCK_NO_EDIT: rule('model', 'next-attempt', 0, 'many turns and no edit'),
   TURN_BUDGET: rule('model', 'next-attempt', 0, 'the turn budget ran out'),
-  TIME_BUDGET: rule('model', 'next-attempt', 0, 'the time budget ran out'),
+  TIME_BUDGET: rule('unattributed', 'next-attempt', 0, 'the time budget ran out'),
   EMPTY_DIFF: rule('model', 'next-attempt', 0, 'the model submitted without changing anything'),
   CHANGE_INVALID: rule('model', 'next-attempt', 0, 'the proposed change is not a plain commit on base'),
   GATE_FAILED: rule('model', 'next-attempt', 0, 'the fast gate stayed red after its fix rounds'),

@@ -25,6 +25,9 @@ export type FastGateOutcome =
   | { readonly outcome: 'red'; readonly findings: readonly string[] }
   | { readonly outcome: 'error'; readonly why: string };
 
+/** The quick checks inside the coder's loop. The clean room afterwards believes nothing of what they said. */
+export type FastGate = (input: FastGateInput) => Promise<FastGateOutcome>;
+
 /**
  * The same checks as in the clean room, for the loop of a coder: only those whose failure policy lets count, base's runs kept from round to
  * round. A check that could not tell is not red: no other code would change that.
@@ -33,7 +36,7 @@ export function createFastGate(means: {
   readonly sandbox: Sandbox;
   readonly toolchain: Toolchain | null;
   readonly workDir: string;
-}): (input: FastGateInput) => Promise<FastGateOutcome> {
+}): FastGate {
   const baseRuns: BaseRuns = new Map();
   return async (input) => {
     const { policy, issue = null } = input;

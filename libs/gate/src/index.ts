@@ -1,7 +1,7 @@
 export { checkDocument } from './check-document.js';
 export { allChecks } from './checks/all.js';
 export type { Check, CheckContext, Conclusion, Subject } from './checks/check.js';
-export { createFastGate, type FastGateInput, type FastGateOutcome } from './fast-gate.js';
+export { createFastGate, type FastGate, type FastGateInput, type FastGateOutcome } from './fast-gate.js';
 export { GateInfraError } from './gate-infra-error.js';
 export { detectProfile } from './profiles/detect-profile.js';
 export type { BuildPlan, NodeTestPlan, NotRunnable, Profile, TestPlan } from './profiles/profile.js';

@@ -1,29 +1,24 @@
 /**
- * Who is to blame for a failure: a machine or the network, our own code, or the operator. None of these ever scores a
- * model.
- */
-export type Fault = 'infra' | 'harness' | 'operator' | 'unattributed';
-
-/**
- * The ways one model call can fail, with who is at fault and how often the identical request may be sent again.
+ * The ways one model call can fail, with how often the identical request may be sent again; whose fault each
+ * is stands in the domain's taxonomy.
  * The codes exclude each other. MODEL_LOADING is never final: it is waited out, or becomes MODEL_LOADING_TIMEOUT.
  */
 export const MODEL_FAILURES = {
-  CANCELLED: { fault: 'operator', retries: 0 },
-  CONFIG_INVALID: { fault: 'operator', retries: 0 },
-  ENDPOINT_UNREACHABLE: { fault: 'infra', retries: 5 },
-  MODEL_LOADING: { fault: 'infra', retries: 0 },
-  MODEL_LOADING_TIMEOUT: { fault: 'infra', retries: 0 },
-  RATE_LIMITED: { fault: 'infra', retries: 5 },
-  STREAM_BROKEN: { fault: 'infra', retries: 5 },
-  FIRST_TOKEN_TIMEOUT: { fault: 'infra', retries: 1 },
-  STREAM_STALL: { fault: 'infra', retries: 1 },
-  SERVER_ERROR: { fault: 'infra', retries: 3 },
-  SERVER_PARSE_ERROR: { fault: 'infra', retries: 1 },
-  HISTORY_REJECTED: { fault: 'harness', retries: 0 },
-  CONTEXT_OVERFLOW: { fault: 'harness', retries: 0 },
-  TIME_BUDGET: { fault: 'unattributed', retries: 0 },
-} as const satisfies Record<string, { readonly fault: Fault; readonly retries: number }>;
+  CANCELLED: { retries: 0 },
+  CONFIG_INVALID: { retries: 0 },
+  ENDPOINT_UNREACHABLE: { retries: 5 },
+  MODEL_LOADING: { retries: 0 },
+  MODEL_LOADING_TIMEOUT: { retries: 0 },
+  RATE_LIMITED: { retries: 5 },
+  STREAM_BROKEN: { retries: 5 },
+  FIRST_TOKEN_TIMEOUT: { retries: 1 },
+  STREAM_STALL: { retries: 1 },
+  SERVER_ERROR: { retries: 3 },
+  SERVER_PARSE_ERROR: { retries: 1 },
+  HISTORY_REJECTED: { retries: 0 },
+  CONTEXT_OVERFLOW: { retries: 0 },
+  TIME_BUDGET: { retries: 0 },
+} as const satisfies Record<string, { readonly retries: number }>;
 
 /** A code of {@link MODEL_FAILURES}. */
 export type ModelFailureCode = keyof typeof MODEL_FAILURES;

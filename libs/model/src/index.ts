@@ -10,7 +10,7 @@ export {
   type Timers,
 } from './complete.js';
 export { checkEndpoint, type Endpoint, type EndpointCheck } from './endpoint.js';
-export { MODEL_FAILURES, type Fault, type ModelFailureCode } from './failure.js';
+export { MODEL_FAILURES, type ModelFailureCode } from './failure.js';
 export { probeHealth, type Health } from './health.js';
 export { isLocalAddress } from './local-address.js';
 export {

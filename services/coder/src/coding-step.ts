@@ -7,7 +7,7 @@ import { listTree } from '@plumbline/repo';
 import type { Sandbox, Toolchain } from '@plumbline/sandbox';
 import { assignmentOf, earlierTurns, type Assignment } from './assignment.js';
 import { isMachineFault } from './call-tools.js';
-import type { FastGate } from './fast-gate.js';
+import type { FastGate } from '@plumbline/gate';
 import { commitMessage } from './hand-in.js';
 import type { CoderMetrics } from './metrics.js';
 import { openingOf } from './opening.js';

@@ -1,5 +1,5 @@
 import { StepFault, type Policy } from '@plumbline/domain';
-import type { FastGate } from './fast-gate.js';
+import type { FastGate } from '@plumbline/gate';
 import type { CallOutcome } from './turn-record.js';
 import { UnusableTree, type WorkTree } from './work-tree.js';
 

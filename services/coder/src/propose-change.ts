@@ -10,7 +10,7 @@ import {
 import type { Sandbox, Toolchain } from '@plumbline/sandbox';
 import type { Assignment } from './assignment.js';
 import { argumentsOf, callTools, type Called } from './call-tools.js';
-import type { FastGate } from './fast-gate.js';
+import type { FastGate } from '@plumbline/gate';
 import { handIn, storable } from './hand-in.js';
 import { liveProgress } from './live-progress.js';
 import type { CoderMetrics } from './metrics.js';

@@ -6,14 +6,13 @@ import { headers as natsHeaders } from '@nats-io/transport-node';
 import {
   BusError,
   request,
-  SERVICES,
   toBinaryHeaders,
   toStructured,
   type Bus,
   type IdentityName,
   type Reply,
 } from '@plumbline/bus';
-import { intakeKinds, type IntakeKind, type ServiceName } from '@plumbline/domain';
+import { intakeKinds, serviceNames, type IntakeKind, type ServiceName } from '@plumbline/domain';
 import { freePort } from '@plumbline/embedded';
 import { EventLog } from '@plumbline/event-log';
 import { startTestNats, type TestNats } from '../servers/test-nats.js';
@@ -218,7 +217,7 @@ export class TestSystem {
 export const startTestSystem = (options: TestSystemOptions): Promise<TestSystem> => TestSystem.start(options);
 
 const serviceOf = (name: ServiceProcessName): ServiceName => {
-  const service = SERVICES.find((known) => known === name.split('/')[0]);
+  const service = serviceNames.find((known) => known === name.split('/')[0]);
   if (service === undefined) throw new Error(`there is no service ${name}`);
   return service;
 };
