@@ -21,7 +21,8 @@ beforeEach(async () => {
 afterEach(() => db.drop());
 
 /** One append through the SQL door in a transaction of its own that dawdles before it commits or rolls back. */
-async function dawdlingAppend(streams: string[], sleepMs: number, commit: boolean): Promise<void> {
+/** Appends in a transaction of its own that stays open while `hold` runs. */
+async function heldAppend(streams: string[], hold: () => Promise<void>, commit: boolean): Promise<void> {
   const client = await db.ledger.connect();
   try {
     await client.query('BEGIN');
@@ -47,7 +48,7 @@ async function dawdlingAppend(streams: string[], sleepMs: number, commit: boolea
         Array(n).fill(null),
       ],
     );
-    await delay(sleepMs);
+    await hold();
     await client.query(commit ? 'COMMIT' : 'ROLLBACK');
   } finally {
     client.release();
@@ -81,7 +82,8 @@ describe('the sequencer', () => {
           ];
           const commit = random() >= 0.2;
           if (random() < 0.5) {
-            await dawdlingAppend(streams, random() * 6, commit);
+            const sleepMs = random() * 6;
+            await heldAppend(streams, () => delay(sleepMs), commit);
             if (commit) committed += streams.length;
             else rolledBack += streams.length;
           } else {
@@ -106,16 +108,19 @@ describe('the sequencer', () => {
   );
 
   it('gives a late commit a later position instead of skipping it', async () => {
-    const client = await db.ledger.connect();
-    await client.query('BEGIN');
-    const late = dawdlingAppend(['late'], 150, true);
-    await delay(50);
+    const appended = Promise.withResolvers<void>();
+    const mayCommit = Promise.withResolvers<void>();
+    const hold = (): Promise<void> => {
+      appended.resolve();
+      return mayCommit.promise;
+    };
+    const late = heldAppend(['late'], hold, true);
+    await appended.promise;
     recorded(await log.append(batch('early')));
     expect(await sequenceAll(log)).toBe(1);
+    mayCommit.resolve();
     await late;
     expect(await sequenceAll(log)).toBe(2);
-    await client.query('ROLLBACK');
-    client.release();
     expect((await wholeLog()).map((e) => e.streamId)).toEqual(['early', 'late']);
   });
 
