@@ -31,3 +31,4 @@ export {
   type ModelAccess,
   type ModelMeters,
 } from './ask.js';
+export { readPrompts, type Prompts } from './prompts.js';
