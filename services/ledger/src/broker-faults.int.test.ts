@@ -14,6 +14,7 @@ import { escalationsProjection } from './projections/escalations.js';
 import { phaseAfter } from './projections/phase.js';
 import { tasksProjection } from './projections/tasks.js';
 import { verdictsProjection } from './projections/verdicts.js';
+import { expectOneOfEverything } from './whole-walk.fixture.js';
 
 let system: TestSystem;
 let crew: Crew;
@@ -30,19 +31,6 @@ afterAll(async () => {
   await crew?.stop();
   await system?.stop();
 });
-
-const decisions = [
-  ...['task.submitted', 'snapshot.taken', 'change.proposed', 'gate.concluded', 'review.concluded', 'verdict.reached'],
-  ...['change.published', 'task.closed'],
-];
-
-/** What must hold of a task that was walked to its end, whatever happened on the way. */
-function expectOneOfEverything(taskId: string): void {
-  const types = system.watch.of(taskId).map((event) => event.type);
-  const found = decisions.map((type) => [type, types.filter((other) => other === type).length]);
-  expect([taskId, ...found]).toEqual([taskId, ...decisions.map((type) => [type, 1])]);
-  expect(system.watch.of(taskId).map((event) => event.version)).toEqual(types.map((_, index) => index + 1));
-}
 
 const submitMany = (prefix: string, n: number): Promise<string[]> =>
   Promise.all(
@@ -73,7 +61,7 @@ describe('faults of the broker', () => {
     await expectLogIsCopied();
     const [second] = await submitMany('wiped', 1);
     expect(await system.closed([second ?? ''])).toEqual(['go']);
-    expectOneOfEverything(second ?? '');
+    expectOneOfEverything(system.watch, second ?? '');
   }, 60_000);
 
   it('notices a stranger in LOG and makes it anew', async () => {

@@ -8,6 +8,7 @@ import {
   type TestSystem,
 } from '@plumbline/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { expectOneOfEverything } from './whole-walk.fixture.js';
 
 let system: TestSystem;
 let crew: Crew;
@@ -24,19 +25,6 @@ afterAll(async () => {
   await crew?.stop();
   await system?.stop();
 });
-
-const decisions = [
-  ...['task.submitted', 'snapshot.taken', 'change.proposed', 'gate.concluded', 'review.concluded', 'verdict.reached'],
-  ...['change.published', 'task.closed'],
-];
-
-/** What must hold of a task that was walked to its end, whatever happened on the way. */
-function expectOneOfEverything(taskId: string): void {
-  const types = system.watch.of(taskId).map((event) => event.type);
-  const found = decisions.map((type) => [type, types.filter((other) => other === type).length]);
-  expect([taskId, ...found]).toEqual([taskId, ...decisions.map((type) => [type, 1])]);
-  expect(system.watch.of(taskId).map((event) => event.version)).toEqual(types.map((_, index) => index + 1));
-}
 
 async function expectSoundLog(): Promise<void> {
   const { body } = await system.api('/audit');
@@ -60,7 +48,7 @@ describe('two replicas of ledger and scheduler', () => {
   it('walk every task once, within the slots of the model, and leave a sound log', async () => {
     const tasks = await submitMany('two', 8);
     expect(new Set(await system.closed(tasks))).toEqual(new Set(['go']));
-    tasks.forEach(expectOneOfEverything);
+    tasks.forEach((taskId) => expectOneOfEverything(system.watch, taskId));
     await expectSoundLog();
   });
 
@@ -118,7 +106,7 @@ describe('faults', () => {
     });
     tasks.push(...submitted.map((event) => (event.data as { taskId: string }).taskId));
     expect(new Set(await system.closed(tasks))).toEqual(new Set(['go']));
-    tasks.forEach(expectOneOfEverything);
+    tasks.forEach((taskId) => expectOneOfEverything(system.watch, taskId));
     await expectSoundLog();
   }, 60_000);
 });
