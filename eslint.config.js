@@ -10,6 +10,7 @@ const depConstraints = [
   { sourceTag: 'type:host', onlyDependOnLibsWithTags: ['type:domain', 'type:adapter', 'type:testing'] },
   { sourceTag: 'type:testing', onlyDependOnLibsWithTags: ['type:domain', 'type:adapter', 'type:host'] },
   { sourceTag: 'type:service', onlyDependOnLibsWithTags: ['type:domain', 'type:adapter', 'type:host', 'type:testing'] },
+  { sourceTag: 'type:proof', onlyDependOnLibsWithTags: ['type:domain', 'type:adapter', 'type:host', 'type:testing'] },
   { sourceTag: 'type:app', onlyDependOnLibsWithTags: ['type:domain', 'type:adapter', 'type:testing'] },
 ];
 

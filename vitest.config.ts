@@ -9,6 +9,8 @@ export default defineConfig({
       'libs/**/src/**/*.test.ts',
       'services/**/src/**/*.test.ts',
       'apps/**/src/**/*.test.ts',
+      'bench/src/**/*.test.ts',
+      'sim/src/**/*.test.ts',
       'tools/**/*.test.ts',
     ],
     exclude: ['**/node_modules/**', '**/dist/**', '**/sample/**'],

@@ -7,6 +7,8 @@ import { withLock } from './lock.mjs';
 import { createProgress, run } from './progress.mjs';
 
 const ROOMS = ['libs', 'services', 'apps'];
+/** Rooms that are a project themselves. */
+const SINGLE = ['bench', 'sim'];
 const COPIED = /\.(sql|json|md|yaml|mjs|d\.mts)$/;
 /** Kinds that TypeScript never writes itself. */
 const PRUNED = /\.(sql|md|yaml)$/;
@@ -31,7 +33,9 @@ export async function build(progress) {
 export function projects() {
   return ROOMS.flatMap((room) =>
     existsSync(inRoot(room)) ? readdirSync(inRoot(room)).map((name) => inRoot(room, name)) : [],
-  ).filter((folder) => existsSync(join(folder, 'package.json')));
+  )
+    .concat(SINGLE.map((room) => inRoot(room)))
+    .filter((folder) => existsSync(join(folder, 'package.json')));
 }
 
 /** Everything inside a `sample` folder is data and goes as it is; elsewhere only known kinds of files. */

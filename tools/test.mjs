@@ -67,7 +67,14 @@ function schemas(node) {
 }
 
 function format(node) {
-  const files = ['libs/*/src/**/*.ts', 'services/*/src/**/*.ts', 'apps/*/src/**/*.ts', 'tools/*.{mjs,ts}', '*.{js,ts}'];
+  const files = [
+    'libs/*/src/**/*.ts',
+    'services/*/src/**/*.ts',
+    'apps/*/src/**/*.ts',
+    '{bench,sim}/src/**/*.ts',
+    'tools/*.{mjs,ts}',
+    '*.{js,ts}',
+  ];
   const prettier = inRoot('node_modules', 'prettier', 'bin', 'prettier.cjs');
   return show(node.path, [prettier, '--check', '--log-level', 'warn', ...files], projectEnv(node));
 }
