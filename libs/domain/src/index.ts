@@ -95,6 +95,7 @@ export {
   intakeKinds,
   issueSchema,
   parseIntake,
+  prioritySchema,
   problemSchema,
   problemsOf,
   refusalSchema,
