@@ -38,7 +38,7 @@ export function reportMarkdown(report: ReportDocument, look: { readonly at: (ins
       `${task.key === undefined ? '' : `${foreign(task.key)}: `}${foreign(task.title)}`,
       foreign(task.because),
       grouped(task.attempts),
-      lasting(task.times.wallMs),
+      lasting(task.times.wallMs - task.times.humanMs),
       task.branch === null ? '' : foreign(task.branch),
     ]);
     out.push(...table(['verdict', 'task', 'issue', 'because', 'attempts', 'time', 'branch'], rows));

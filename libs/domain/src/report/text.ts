@@ -77,7 +77,7 @@ function taskLines(
   wrapped(oneLine(task.because), 14);
   const facts = [
     plural(task.attempts, 'attempt'),
-    lasting(task.times.wallMs),
+    lasting(task.times.wallMs - task.times.humanMs),
     ...(task.baseCommit === null ? [] : [`base ${task.baseCommit.slice(0, 10)}`]),
     ...(task.state === 'closed' || task.state === 'awaiting-ruling' ? [] : [`now ${task.state}`]),
     ...(task.branch === null ? [] : [`branch ${oneLine(task.branch)}`]),
