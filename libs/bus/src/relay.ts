@@ -1,5 +1,6 @@
 import { JetStreamApiCodes, JetStreamApiError, type JetStreamManager } from '@nats-io/jetstream';
 import { headers as natsHeaders } from '@nats-io/transport-node';
+import { failpoint, isArmed } from '@plumbline/failpoint';
 import type { Bus } from './connection.js';
 import { epochOf } from './ensure-topology.js';
 
@@ -54,6 +55,10 @@ export async function publishLog(
     while (inFlight.length >= windowSize) await settleOldest();
     if (failed) break;
     inFlight.push(publishOne(bus, message, options.timeoutMs ?? 10_000));
+    if (isArmed('relay.sent')) {
+      await bus.nc.flush();
+      failpoint('relay.sent');
+    }
   }
   while (inFlight.length > 0) await settleOldest();
   return outcomes;

@@ -1,3 +1,4 @@
+import { failpoint } from '@plumbline/failpoint';
 import type { Pool } from 'pg';
 import type { AppendBatch, AppendResult, TaskStream } from './append-batch.js';
 import { encodeBatch } from './encode-batch.js';
@@ -56,11 +57,16 @@ export class EventLog {
   private readonly taskStream: TaskStream;
   private readonly sequenced = new Wakeup();
   private readonly appended: () => void;
+  /** Something was recorded through here since the last look at the queue. */
+  private news = false;
 
   constructor(options: EventLogOptions) {
     this.pool = options.pool;
     this.taskStream = options.taskStream ?? ((taskId) => ({ streamId: `task-${taskId}`, category: 'task' }));
-    this.appended = options.onAppended ?? (() => {});
+    this.appended = () => {
+      this.news = true;
+      options.onAppended?.();
+    };
     this.group = new GroupAppend(options.pool);
     const types = options.eventTypes ?? defaultEventTypes;
     this.leases = new Leases(options.pool, types, this.appended);
@@ -72,6 +78,7 @@ export class EventLog {
    * after `retry: 'later'` the outcome may be unknown, and the same batch with the same command id is safe to send again.
    */
   async append(batch: AppendBatch): Promise<AppendResult> {
+    failpoint('append.received');
     const result = await this.group.append(encodeBatch(batch, this.taskStream));
     if (result.outcome === 'appended' && !result.duplicate) this.appended();
     return result;
@@ -166,11 +173,19 @@ export class EventLog {
    * Any number of processes may call it at once.
    */
   async sequence(limit = 2_000): Promise<{ count: number; pos: number }> {
-    const [row] = await this.rows<{ o_count: number; o_pos: string }>('SELECT o_count, o_pos FROM es.sequence($1)', [
-      checkedInteger(limit, 'limit', 1, 100_000),
-    ]);
+    const { news } = this;
+    this.news = false;
+    const [row] = await queryRows<{ o_count: number; o_pos: string }>(
+      this.pool,
+      'SELECT o_count, o_pos FROM es.sequence($1)',
+      [checkedInteger(limit, 'limit', 1, 100_000)],
+      () => news && failpoint('sequence.sent'),
+    );
     if (row === undefined) throw new Error('es.sequence returned no row');
-    if (row.o_count > 0) this.sequenced.signal();
+    if (row.o_count > 0) {
+      failpoint('sequence.committed');
+      this.sequenced.signal();
+    }
     return { count: row.o_count, pos: Number(row.o_pos) };
   }
 

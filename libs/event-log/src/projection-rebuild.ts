@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { failpoint } from '@plumbline/failpoint';
 import type { Pool, PoolClient } from 'pg';
 import { errorCode } from './errors.js';
 import {
@@ -133,5 +134,6 @@ async function swap(client: PoolClient, target: ProjectionTarget, schema: string
       name,
     ]);
   }
+  failpoint('projection.swapped');
   return reached;
 }

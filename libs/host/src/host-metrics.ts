@@ -21,4 +21,10 @@ export const hostMetrics = [
     help: '1 while this service is connected to NATS, else 0.',
     labels: [],
   },
+  {
+    kind: 'gauge',
+    name: 'plumb_failpoints_armed',
+    help: 'Places at which this process was told to die or to stop. Anything but 0 is a test.',
+    labels: [],
+  },
 ] as const satisfies readonly MetricDefinition[];

@@ -1,5 +1,6 @@
 import { ensureDurables, ensureStreams, publishLog, recreateLog, verifyLog, type Bus } from '@plumbline/bus';
 import type { EventLog } from '@plumbline/event-log';
+import { failpoint } from '@plumbline/failpoint';
 import { logMessage } from './log-message.js';
 
 export interface RelayOptions {
@@ -129,6 +130,7 @@ export class Relay {
         events.map((event) => logMessage(epoch, event)),
       );
       const stored = outcomes.filter((entry) => entry.outcome === 'published' || entry.outcome === 'duplicate');
+      if (stored.length > 0) failpoint('relay.published');
       next += stored.length;
       if (stored.length > 0) {
         this.failures = 0;
