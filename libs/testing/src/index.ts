@@ -1,5 +1,11 @@
 export { startOtlpReceiver, type OtlpReceiver, type ReceivedSpan } from './otlp-receiver.js';
-export { loadScenarios, parseScenarios, ScenarioError, type Scenario, type ScenarioInput } from './scripted-model/scenario.js';
+export {
+  loadScenarios,
+  parseScenarios,
+  ScenarioError,
+  type Scenario,
+  type ScenarioInput,
+} from './scripted-model/scenario.js';
 export { startScriptedModel, type RecordedRequest, type ScriptedModel } from './scripted-model/server.js';
 export { SampleOrigin } from './e2e/sample-origin.js';
 export { NatsDoubler } from './servers/nats-doubler.js';

@@ -76,7 +76,10 @@ const noneDoubled: Invariant = ({ tasks }, { byTask }) => {
     findings: [
       ...tasks
         .filter(({ answers }) => new Set(answers).size > 1)
-        .map(({ key, answers }) => ({ subject: key, detail: `one submission, answered with ${answers.join(' and ')}` })),
+        .map(({ key, answers }) => ({
+          subject: key,
+          detail: `one submission, answered with ${answers.join(' and ')}`,
+        })),
       ...[...byTask].flatMap(([taskId, events]) => {
         const submitted = ofType(events, 'task.submitted').length;
         if (submitted > 1) return [{ subject: taskId, detail: `submitted ${submitted} times` }];
@@ -140,7 +143,9 @@ const branchesAllowed: Invariant = ({ branches, pushes, lost }, { byTask }) => (
             (ruling) => text(ruling, 'decision') === 'go' && text(ruling, 'attempt') === text(event, 'attempt'),
           ),
       );
-      return allowed ? [] : [{ subject: branch, detail: `it is at ${commit}, which no recorded GO and no ruling allows` }];
+      return allowed
+        ? []
+        : [{ subject: branch, detail: `it is at ${commit}, which no recorded GO and no ruling allows` }];
     }),
     ...pushes
       .filter(({ branch }) => !branches.some((known) => known.branch === branch))
@@ -162,7 +167,9 @@ const publishedOnce: Invariant = ({ tasks, branches, pushes }, { byTask }) => ({
       ...(pushed.length === wanted ? [] : [`pushed ${pushed.length} times (${pushed.join(', ')}), expected ${wanted}`]),
       ...published
         .filter((event) => text(event, 'head') !== there?.commit)
-        .map((event) => `recorded as published at ${text(event, 'head')}, the branch is at ${there?.commit ?? 'nothing'}`),
+        .map(
+          (event) => `recorded as published at ${text(event, 'head')}, the branch is at ${there?.commit ?? 'nothing'}`,
+        ),
     ];
     return problems.map((detail) => ({ subject: named(task), detail }));
   }),
@@ -176,7 +183,8 @@ const stepsEndOnce: Invariant = (_, { byTask }) => {
     for (const event of events)
       if (stepEndings.has(event.type)) ends.set(text(event, 'step'), (ends.get(text(event, 'step')) ?? 0) + 1);
     looked += ends.size;
-    for (const [step, count] of ends) if (count > 1) findings.push({ subject: `${step} of ${taskId}`, detail: `it ended ${count} times` });
+    for (const [step, count] of ends)
+      if (count > 1) findings.push({ subject: `${step} of ${taskId}`, detail: `it ended ${count} times` });
   }
   return { looked, findings };
 };
@@ -195,8 +203,10 @@ const factsUnderLease: Invariant = (_, { byTask }) => {
       const subject = `${step} of ${taskId}`;
       const epoch = Number(event.data['epoch'] ?? 0);
       if (event.type === 'lease.granted') {
-        if (held.has(step)) findings.push({ subject, detail: `granted at ${event.pos} while epoch ${held.get(step) ?? 0} held it` });
-        if (epoch <= (epochs.get(step) ?? 0)) findings.push({ subject, detail: `epoch ${epoch} at ${event.pos} is not new` });
+        if (held.has(step))
+          findings.push({ subject, detail: `granted at ${event.pos} while epoch ${held.get(step) ?? 0} held it` });
+        if (epoch <= (epochs.get(step) ?? 0))
+          findings.push({ subject, detail: `epoch ${epoch} at ${event.pos} is not new` });
         held.set(step, epoch);
         epochs.set(step, epoch);
       } else if (event.type === 'lease.expired' || event.type === 'lease.released') held.delete(step);
@@ -228,7 +238,8 @@ const factsOnce: Invariant = (_, { byTask }) => {
       const fact = `${which} of ${text(event, 'step')}`;
       seen.set(fact, (seen.get(fact) ?? 0) + 1);
     }
-    for (const [fact, count] of seen) if (count > 1) findings.push({ subject: taskId, detail: `${fact} was recorded ${count} times` });
+    for (const [fact, count] of seen)
+      if (count > 1) findings.push({ subject: taskId, detail: `${fact} was recorded ${count} times` });
   }
   return { looked, findings };
 };
@@ -239,19 +250,31 @@ const triesExplained: Invariant = (_, { byTask }) => {
   const findings: Omit<Finding, 'invariant'>[] = [];
   for (const [taskId, events] of byTask) {
     const grants = new Map<string, number>();
-    for (const event of ofType(events, 'lease.granted')) grants.set(text(event, 'step'), (grants.get(text(event, 'step')) ?? 0) + 1);
+    for (const event of ofType(events, 'lease.granted'))
+      grants.set(text(event, 'step'), (grants.get(text(event, 'step')) ?? 0) + 1);
     for (const [step, count] of grants) {
       looked += 1;
-      const gone = events.filter((event) => ['lease.expired', 'lease.released'].includes(event.type) && text(event, 'step') === step);
+      const gone = events.filter(
+        (event) => ['lease.expired', 'lease.released'].includes(event.type) && text(event, 'step') === step,
+      );
       if (count > gone.length + 1)
-        findings.push({ subject: `${step} of ${taskId}`, detail: `${count} leases and only ${gone.length} of them lost` });
+        findings.push({
+          subject: `${step} of ${taskId}`,
+          detail: `${count} leases and only ${gone.length} of them lost`,
+        });
       const [kind, attempt, tryNumber] = step.split('.');
       if (Number(tryNumber) < 2) continue;
       const before = `${kind}.${attempt}.${Number(tryNumber) - 1}`;
       const failed = events.some(
         (event) =>
-          (['task.step-abandoned', 'snapshot.failed', 'attempt.ended', 'gate.failed', 'review.failed', 'publish.failed'].includes(event.type)) &&
-          text(event, 'step').startsWith(before),
+          [
+            'task.step-abandoned',
+            'snapshot.failed',
+            'attempt.ended',
+            'gate.failed',
+            'review.failed',
+            'publish.failed',
+          ].includes(event.type) && text(event, 'step').startsWith(before),
       );
       if (!failed) findings.push({ subject: `${step} of ${taskId}`, detail: `${before} did not fail` });
     }
@@ -274,7 +297,10 @@ const noDeadLetters: Invariant = ({ deadLetters, events }) => ({
 
 const nothingHeld: Invariant = ({ openLeases, tasks }) => ({
   looked: tasks.length,
-  findings: openLeases.map(({ taskId, step, state }) => ({ subject: `${step} of ${taskId}`, detail: `${state}, and the task is closed` })),
+  findings: openLeases.map(({ taskId, step, state }) => ({
+    subject: `${step} of ${taskId}`,
+    detail: `${state}, and the task is closed`,
+  })),
 });
 
 const noCrashes: Invariant = ({ crashes, faults }) => ({
@@ -326,7 +352,8 @@ export function check(history: History): CheckResult {
     findings.push(...result.findings.map((finding) => ({ invariant, ...finding })));
   }
   const blind = invariantNames.filter((invariant) => looked[invariant] === 0 && needsSomething(invariant, history));
-  const outcome = findings.length > 0 ? 'violated' : blind.length > 0 || history.tasks.length === 0 ? 'unknown' : 'held';
+  const outcome =
+    findings.length > 0 ? 'violated' : blind.length > 0 || history.tasks.length === 0 ? 'unknown' : 'held';
   return { outcome, findings, looked };
 }
 

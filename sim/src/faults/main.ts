@@ -41,21 +41,30 @@ async function main(args: readonly string[]): Promise<number> {
   await run.close(true);
   if (kept) writeFileSync(join(run.folder, 'history.json'), JSON.stringify(run.history, null, 1));
   else rmSync(run.folder, { recursive: true, force: true });
-  process.stdout.write(
-    options.json ? `${JSON.stringify(document, null, 2)}\n` : textOf(document, run.history.faults),
-  );
+  process.stdout.write(options.json ? `${JSON.stringify(document, null, 2)}\n` : textOf(document, run.history.faults));
   return { held: 0, violated: 1, unknown: 3 }[document.outcome];
 }
 
 function commandOf({ seed, faults, tasks, only }: Options): string {
-  const more = [...(faults === undefined ? [] : [`--faults ${faults}`]), `--tasks ${tasks}`, ...(only === undefined ? [] : [`--only ${only}`])];
+  const more = [
+    ...(faults === undefined ? [] : [`--faults ${faults}`]),
+    `--tasks ${tasks}`,
+    ...(only === undefined ? [] : [`--only ${only}`]),
+  ];
   return `npm run faults -- --seed ${seed} ${more.join(' ')}`;
 }
 
-function progressOf({ ended, submitted, records, last }: Progress, plan: { faults: number; tasks: readonly unknown[] }, startedAt: number): string {
+function progressOf(
+  { ended, submitted, records, last }: Progress,
+  plan: { faults: number; tasks: readonly unknown[] },
+  startedAt: number,
+): string {
   const injected = records.filter(({ outcome }) => outcome === 'injected').length;
   const seconds = Math.round((performance.now() - startedAt) / 1000);
-  const what = last === undefined ? 'a task ended' : `${last.outcome} ${describeFault(last.fault)}: ${last.evidence.slice(0, 160)}`;
+  const what =
+    last === undefined
+      ? 'a task ended'
+      : `${last.outcome} ${describeFault(last.fault)}: ${last.evidence.slice(0, 160)}`;
   return `${String(seconds).padStart(5)} s  tasks ${ended}/${Math.max(submitted, plan.tasks.length)}  faults ${injected}/${plan.faults}  ${what}`;
 }
 

@@ -57,7 +57,8 @@ async function allEvents(log: EventLog): Promise<LogEvent[]> {
 
 async function hashes(house: House): Promise<Map<string, string>> {
   const found = new Map<string, string>();
-  for (const name of models) found.set(name, JSON.stringify(await tableHash(house.system.database.ledger, `rm_${name}`)));
+  for (const name of models)
+    found.set(name, JSON.stringify(await tableHash(house.system.database.ledger, `rm_${name}`)));
   return found;
 }
 

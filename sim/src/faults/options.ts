@@ -16,7 +16,7 @@ export const usage = `npm run faults -- [--seed N] [--faults K] [--tasks M] [--o
 
   --seed N     the schedule: the same seed gives the same one (default 1)
   --faults K   how many faults (default: every kind, and every service at every failpoint of its own, once)
-  --tasks M    how many tasks (default 40)
+  --tasks M    how many tasks (default 24)
   --only NAME  one kind of fault, or one failpoint
   --list       the kinds and failpoints, and the schedule of this seed; nothing is started
   --json       one document plumbline.faults/1 on standard output
@@ -34,7 +34,12 @@ export function parseOptions(args: readonly string[]): Options | string {
     ({ values } = parseArgs({
       args: [...args],
       options: {
-        ...{ seed: { type: 'string' }, faults: { type: 'string' }, tasks: { type: 'string' }, only: { type: 'string' } },
+        ...{
+          seed: { type: 'string' },
+          faults: { type: 'string' },
+          tasks: { type: 'string' },
+          only: { type: 'string' },
+        },
         ...{ json: { type: 'boolean' }, list: { type: 'boolean' }, keep: { type: 'boolean' } },
       },
     }));
@@ -49,7 +54,7 @@ export function parseOptions(args: readonly string[]): Options | string {
   if (typeof only === 'string' && ![...faultKindNames, ...failpointNames].includes(only as never))
     return `--only: got ${JSON.stringify(only)}, expected a kind of fault (${faultKindNames.join(', ')}) or a failpoint (${failpointNames.join(', ')})`;
   return {
-    ...{ seed: String(seed), tasks: tasks ?? 40 },
+    ...{ seed: String(seed), tasks: tasks ?? 24 },
     ...(faults === undefined ? {} : { faults }),
     ...(typeof only === 'string' ? { only } : {}),
     ...{ json: values['json'] === true, list: values['list'] === true, keep: values['keep'] === true },
@@ -59,5 +64,7 @@ export function parseOptions(args: readonly string[]): Options | string {
 function whole(name: string, text: string | boolean | undefined, max: number): number | string | undefined {
   if (text === undefined) return undefined;
   const value = /^\d{1,6}$/.test(String(text)) ? Number(text) : NaN;
-  return value >= 1 && value <= max ? value : `${name}: got ${JSON.stringify(text)}, expected a whole number from 1 to ${max}`;
+  return value >= 1 && value <= max
+    ? value
+    : `${name}: got ${JSON.stringify(text)}, expected a whole number from 1 to ${max}`;
 }

@@ -9,14 +9,15 @@ export const failpointsOf: Readonly<Record<ServiceName, readonly FailpointName[]
   ledger: [
     ...(['append.received', 'append.sent', 'append.committed', 'door.answered'] as const),
     ...(['sequence.sent', 'sequence.committed', 'relay.sent', 'relay.published'] as const),
-    ...(['projection.written', 'artifact.chunk-stored', 'sweeper.swept'] as const),
+    ...(['projection.written', 'projection.swapped', 'artifact.chunk-stored'] as const),
+    ...(['sweeper.swept', 'lease.granted'] as const),
   ],
   scheduler: ['intake.received', 'intake.recorded', 'decision.made', 'decision.recorded'],
   'code-host': [...step, 'artifact.part-sent', 'publish.pushing', 'publish.pushed'],
   coder: [...step, 'step.fact-recorded', 'artifact.part-sent'],
   gate: [...step, 'step.fact-recorded', 'artifact.part-sent'],
   reviewer: [...step, 'artifact.part-sent'],
-  'node-agent': [],
+  'node-agent': ['fact.spooled', 'fact.recorded'],
 };
 
 /** Those that work under leases. */
@@ -33,6 +34,10 @@ export const serviceOf = (process: ServiceProcessName): ServiceName => process.s
  * of a process are spread over the tasks instead of meeting the first of them.
  */
 const passages: Partial<Record<FailpointName, number>> = {
+  // Passed at a start, and hardly ever again.
+  'projection.swapped': 0,
+  'fact.spooled': 0,
+  'fact.recorded': 0,
   'append.received': 30,
   'append.sent': 30,
   'append.committed': 30,

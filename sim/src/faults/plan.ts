@@ -8,7 +8,10 @@ import { taskKinds, type TaskKind } from './tasks.js';
 export const faultKinds = {
   kill: { per: 'process', does: 'SIGKILL at a named failpoint' },
   'kill-any': { per: 'process', does: 'SIGKILL of a node-agent, which passes no failpoint, at any moment' },
-  zombie: { per: 'process', does: 'SIGSTOP with the work done and not recorded; another worker ends the step; SIGCONT' },
+  zombie: {
+    per: 'process',
+    does: 'SIGSTOP with the work done and not recorded; another worker ends the step; SIGCONT',
+  },
   sleep: { per: 'process', does: 'SIGSTOP for longer than the lease, with the step just begun' },
   cut: { per: 'process', does: 'no way to NATS for longer than the lease of the step it holds' },
   double: { per: 'process', does: 'every JetStream delivery comes twice' },
@@ -24,7 +27,10 @@ export const faultKinds = {
   'log-purge': { per: 'house', does: 'LOG is purged by an administrator' },
   'postgres-restart': { per: 'house', does: 'Postgres is shut down and started again' },
   'postgres-kill': { per: 'house', does: 'Postgres is killed in the middle of appends' },
-  restore: { per: 'house', does: 'a cold copy of Postgres is put into a new cluster, while NATS keeps what came after it' },
+  restore: {
+    per: 'house',
+    does: 'a cold copy of Postgres is put into a new cluster, while NATS keeps what came after it',
+  },
 } as const;
 export type FaultKind = keyof typeof faultKinds;
 export const faultKindNames = Object.keys(faultKinds) as FaultKind[];
@@ -39,7 +45,9 @@ interface Details {
   skew: { skewMs: number };
 }
 type DetailsOf<K> = K extends keyof Details ? Details[K] : unknown;
-type OfProcess<K extends ProcessKind> = { [P in K]: { id: number; kind: P; process: ServiceProcessName } & DetailsOf<P> }[K];
+type OfProcess<K extends ProcessKind> = {
+  [P in K]: { id: number; kind: P; process: ServiceProcessName } & DetailsOf<P>;
+}[K];
 type OfHouse<K extends HouseKind> = { [H in K]: { id: number; kind: H; afterEvents: number } }[K];
 
 /** One fault to inject. Those of a process come one after the other, those of the house when the log has grown to `afterEvents`. */
@@ -119,14 +127,22 @@ export function planOf(options: PlanOptions): Plan {
     }
     const chain = (chains[fault.process] ??= []);
     if (fault.kind === 'kill') {
-      const spread = (0.55 * options.tasks * passagesPerTask(fault.failpoint)) / 2 / (perProcess.get(fault.process) ?? 1);
+      const spread =
+        (0.55 * options.tasks * passagesPerTask(fault.failpoint)) / 2 / (perProcess.get(fault.process) ?? 1);
       const hit = 1 + Math.floor(random() * Math.max(1, Math.min(spread, 40)));
       chain.push({ ...fault, id, hit });
     } else if (fault.kind === 'skew') {
       chain.push({ ...fault, id, kind: 'skew', skewMs: random() < 0.5 ? -3_600_000 : 3_600_000 });
     } else chain.push({ ...fault, id, kind: fault.kind });
   }
-  return { seed: options.seed, tasks: tasksOf(options.tasks, random), chains, house, faults: wanted.length, wanted: wanted.length };
+  return {
+    seed: options.seed,
+    tasks: tasksOf(options.tasks, random),
+    chains,
+    house,
+    faults: wanted.length,
+    wanted: wanted.length,
+  };
 }
 
 type WantedOfProcess = Extract<Wanted, { process: ServiceProcessName }>;
@@ -154,7 +170,8 @@ function faultsOf(options: PlanOptions, random: () => number): Wanted[] {
   if (only !== undefined) {
     const count = options.faults ?? 3;
     const fitting = kills.filter(({ failpoint }) => only === 'kill' || only === failpoint);
-    if (fitting.length > 0) return Array.from({ length: Math.max(count, 1) }, (_, at) => kill(fitting[at % fitting.length] ?? fitting[0]!));
+    if (fitting.length > 0)
+      return Array.from({ length: Math.max(count, 1) }, (_, at) => kill(fitting[at % fitting.length] ?? fitting[0]!));
     const kind = others.find((name) => name === only);
     if (kind === undefined) throw new Error(`there is no fault ${only}; see --list`);
     return Array.from({ length: kind === 'restore' ? 1 : count }, () => other(kind));
@@ -167,7 +184,9 @@ function faultsOf(options: PlanOptions, random: () => number): Wanted[] {
     return kind === 'restore' ? [] : Array.from({ length: Math.max(0, missing) }, () => other(kind));
   });
   const extra = filled.slice(0, more);
-  const services = Object.entries(killShares).flatMap(([service, share]) => Array.from({ length: share }, () => service));
+  const services = Object.entries(killShares).flatMap(([service, share]) =>
+    Array.from({ length: share }, () => service),
+  );
   while (extra.length < more) {
     const service = pick(services);
     extra.push(kill(pick(kills.filter((entry) => entry.service === service))));
@@ -178,7 +197,14 @@ function faultsOf(options: PlanOptions, random: () => number): Wanted[] {
 /** One of each kind first, the slow one among the first so that nobody waits for it at the end; then mostly fixes. */
 function tasksOf(count: number, random: () => number): PlannedTask[] {
   const weights: readonly (readonly [TaskKind, number])[] = [
-    ...([['fix', 60], ['trap', 12], ['ruled', 8], ['waived', 6], ['declined', 10], ['cancelled', 4]] as const),
+    ...([
+      ['fix', 60],
+      ['trap', 12],
+      ['ruled', 8],
+      ['waived', 6],
+      ['declined', 10],
+      ['cancelled', 4],
+    ] as const),
   ];
   const lots = weights.flatMap(([kind, weight]) => Array.from({ length: weight }, () => kind));
   const kinds = Array.from({ length: count }, (_, at) =>
@@ -206,4 +232,3 @@ function countBy(names: readonly string[]): Map<string, number> {
   for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
   return counts;
 }
-

@@ -62,7 +62,14 @@ export function documentOf(run: {
     outcome: checked.outcome === 'held' && unproven.length > 0 ? 'unknown' : checked.outcome,
     durationMs: Math.round(run.durationMs),
     tasks: { handedIn: history.tasks.length, byKind, events: history.events.length },
-    faults: { planned: plan.faults, injected: of('injected'), missed: of('missed'), skipped: of('skipped'), kinds, failpoints },
+    faults: {
+      planned: plan.faults,
+      injected: of('injected'),
+      missed: of('missed'),
+      skipped: of('skipped'),
+      kinds,
+      failpoints,
+    },
     looked: checked.looked,
     findings: checked.findings,
     unproven,
@@ -94,7 +101,9 @@ export function textOf(document: FaultsDocument, records: readonly FaultRecord[]
   return [
     '',
     `seed ${document.seed}: ${faults.injected} faults over ${tasks.handedIn} tasks in ${Math.round(document.durationMs / 1000)} s, ${tasks.events} events`,
-    `tasks: ${Object.entries(tasks.byKind).map(([kind, count]) => `${count} ${kind}`).join(', ')}`,
+    `tasks: ${Object.entries(tasks.byKind)
+      .map(([kind, count]) => `${count} ${kind}`)
+      .join(', ')}`,
     '',
     'faults that happened, of those that were planned',
     ...faults.kinds.map(row),
@@ -102,7 +111,9 @@ export function textOf(document: FaultsDocument, records: readonly FaultRecord[]
     'killed at',
     ...faults.failpoints.map(row),
     ...(missing.length > 0 ? ['', 'did not happen'] : []),
-    ...missing.slice(0, 40).map(({ fault, outcome, evidence }) => `  ${outcome} ${describeFault(fault)}: ${evidence.slice(0, 300)}`),
+    ...missing
+      .slice(0, 40)
+      .map(({ fault, outcome, evidence }) => `  ${outcome} ${describeFault(fault)}: ${evidence.slice(0, 300)}`),
     '',
     'checked',
     ...Object.entries(document.looked).map(([name, looked]) => {
@@ -137,7 +148,9 @@ export function describeFault(fault: FaultRecord['fault']): string {
 /** What there is to inject, and this seed's schedule. */
 export function listOf(plan: Plan): string {
   const kinds = Object.entries(faultKinds) as [FaultKind, { does: string }][];
-  const faults = [...Object.values(plan.chains).flatMap((chain) => chain ?? []), ...plan.house].sort((a, b) => a.id - b.id);
+  const faults = [...Object.values(plan.chains).flatMap((chain) => chain ?? []), ...plan.house].sort(
+    (a, b) => a.id - b.id,
+  );
   const services = (name: string): string =>
     Object.entries(failpointsOf)
       .filter(([, names]) => (names as readonly string[]).includes(name))

@@ -8,15 +8,7 @@ import { shippedPolicies, type Policy } from '@plumbline/domain';
 
 /** What becomes of a task when nothing goes wrong, and so also when everything does. */
 export type TaskKind = 'fix' | 'slow-fix' | 'trap' | 'ruled' | 'waived' | 'declined' | 'cancelled';
-export const taskKinds: readonly TaskKind[] = [
-  'fix',
-  'slow-fix',
-  'trap',
-  'ruled',
-  'waived',
-  'declined',
-  'cancelled',
-];
+export const taskKinds: readonly TaskKind[] = ['fix', 'slow-fix', 'trap', 'ruled', 'waived', 'declined', 'cancelled'];
 
 /** How a task must end. `escalated`: it waits for a human, and stays open. */
 export interface Expectation {
@@ -68,7 +60,7 @@ export function repositoryFiles(ballast: string): Record<string, string> {
     'package.json': `${JSON.stringify({ name: 'bounds', private: true, type: 'module', scripts: { test: 'node --test' } }, null, 2)}\n`,
     'src/clamp.js': code,
     'src/clamp.test.js': test,
-    'src/greet.js': "export const greet = (name) => `Hello ${name}`;\n",
+    'src/greet.js': 'export const greet = (name) => `Hello ${name}`;\n',
     'ballast.txt': ballast,
   };
 }
@@ -124,10 +116,7 @@ function fixScenario(issue: 'fix' | 'slow-fix'): ScenarioInput[] {
       turns: [
         {
           reply: {
-            toolCalls: [
-              write('src/clamp.js', code, fixedCode),
-              write('src/clamp.test.js', test, fixedTest),
-            ],
+            toolCalls: [write('src/clamp.js', code, fixedCode), write('src/clamp.test.js', test, fixedTest)],
           },
           delayMs: issue === 'slow-fix' ? slowTurnMs : 0,
         },
@@ -150,7 +139,10 @@ function fixScenario(issue: 'fix' | 'slow-fix'): ScenarioInput[] {
             content: {
               findings: [],
               clauses: [
-                { $each: 'own', item: { id: '${item}', status: 'served', hunks: [{ $each: 'hunks', item: '${item}' }] } },
+                {
+                  $each: 'own',
+                  item: { id: '${item}', status: 'served', hunks: [{ $each: 'hunks', item: '${item}' }] },
+                },
                 { $each: 'foreign', item: { id: '${item}', status: 'not-in-issue', hunks: [] } },
               ],
               quotes: ['must never return more than `high` and keeps every value between the bounds'],
@@ -174,10 +166,7 @@ export const scenarios: readonly ScenarioInput[] = [
     turns: [
       {
         reply: {
-          toolCalls: [
-            write('src/clamp.js', code, fixedCode),
-            write('src/clamp.test.js', test, fixedTest),
-          ],
+          toolCalls: [write('src/clamp.js', code, fixedCode), write('src/clamp.test.js', test, fixedTest)],
         },
       },
       handIn('sentences end in full stops'),
@@ -195,7 +184,10 @@ export const scenarios: readonly ScenarioInput[] = [
           content: {
             findings: [],
             clauses: [
-              { $each: 'clauses', item: { id: '${item}', status: 'served', hunks: [{ $each: 'hunks', item: '${item}' }] } },
+              {
+                $each: 'clauses',
+                item: { id: '${item}', status: 'served', hunks: [{ $each: 'hunks', item: '${item}' }] },
+              },
             ],
             quotes: ['must end its sentence with a full stop, whoever is greeted'],
             decision: 'approve',
@@ -209,7 +201,11 @@ export const scenarios: readonly ScenarioInput[] = [
     describes: 'Says with a reason that it cannot.',
     select: { model: 'scripted/coder', promptMatches: titles.declined },
     turns: [
-      { reply: { toolCalls: [{ name: 'decline', arguments: { reason: 'the issue names nothing that could be done' } }] } },
+      {
+        reply: {
+          toolCalls: [{ name: 'decline', arguments: { reason: 'the issue names nothing that could be done' } }],
+        },
+      },
     ],
   },
   {
@@ -217,7 +213,10 @@ export const scenarios: readonly ScenarioInput[] = [
     describes: 'Thinks until it is told to stop.',
     select: { model: 'scripted/coder', promptMatches: titles.cancelled },
     turns: [
-      { reply: { toolCalls: [{ name: 'decline', arguments: { reason: 'nobody stopped me' } }] }, delayMs: endlessTurnMs },
+      {
+        reply: { toolCalls: [{ name: 'decline', arguments: { reason: 'nobody stopped me' } }] },
+        delayMs: endlessTurnMs,
+      },
     ],
   },
 ];

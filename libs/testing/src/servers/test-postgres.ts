@@ -124,7 +124,8 @@ async function startEmbedded(): Promise<Server> {
     meanwhile();
     server = await startPostgres({ ...options, port });
   };
-  const copy = (from: string, to: string): void => cpSync(from, to, { recursive: true, errorOnExist: true, force: false });
+  const copy = (from: string, to: string): void =>
+    cpSync(from, to, { recursive: true, errorOnExist: true, force: false });
   return {
     url: server.url,
     crash: () => again('SIGKILL'),

@@ -26,7 +26,8 @@ export type ServiceProcessName = ServiceName | `${ServiceName}/${number}`;
 export interface TestSystemOptions {
   services: readonly ServiceProcessName[];
   /** Environment of all services, or of one process; it wins over what the system sets. */
-  env?: Readonly<Record<string, string>> | ((service: ServiceName, at: ProcessPlace) => Readonly<Record<string, string>>);
+  env?:
+    Readonly<Record<string, string>> | ((service: ServiceName, at: ProcessPlace) => Readonly<Record<string, string>>);
   /** Told what becomes of each process. */
   child?: (name: ServiceProcessName) => ServiceChildOptions;
   /** Where spans go, see startOtlpReceiver. */

@@ -20,7 +20,11 @@ const ofTheHouse: { readonly [K in HouseKind]: HouseNemesis<K> } = {
 };
 
 /** Injects a fault that strikes one process, and undoes it. */
-export function strikeProcess<K extends ProcessKind>(fault: ProcessFault<K>, life: ProcessLife, scene: Scene): Promise<Struck> {
+export function strikeProcess<K extends ProcessKind>(
+  fault: ProcessFault<K>,
+  life: ProcessLife,
+  scene: Scene,
+): Promise<Struck> {
   const nemesis: ProcessNemesis<K> = ofProcesses[fault.kind as K];
   return nemesis(fault, life, scene);
 }

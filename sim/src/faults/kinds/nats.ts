@@ -5,7 +5,11 @@ export const natsRestart: HouseNemesis<'nats-restart'> = (_, scene) => restartNa
 export const natsKill: HouseNemesis<'nats-kill'> = (_, scene) => restartNats(scene, 'SIGKILL', false);
 export const natsWipe: HouseNemesis<'nats-wipe'> = (_, scene) => restartNats(scene, 'SIGKILL', true);
 
-async function restartNats(scene: Scene, signal: 'SIGTERM' | 'SIGKILL', wipe: boolean): Promise<ReturnType<typeof injected>> {
+async function restartNats(
+  scene: Scene,
+  signal: 'SIGTERM' | 'SIGKILL',
+  wipe: boolean,
+): Promise<ReturnType<typeof injected>> {
   const { nats } = scene.house.system;
   const before = await startedAt(scene);
   await scene.outage(async () => {
@@ -68,4 +72,3 @@ async function rebuilds({ house, eye }: Scene): Promise<boolean> {
   const before = said();
   return (await eye.until(() => (said() > before ? true : undefined), recoveryMs)) === true;
 }
-

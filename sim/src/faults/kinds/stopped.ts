@@ -25,7 +25,9 @@ async function outliveLease(
     if (lease === undefined) return 'it was stopped and held no lease';
     await house.ageLeases(life.name);
     const ofStep = (type: string, epoch: number) =>
-      eye.of(lease.taskId).find(({ type: t, data }) => t === type && data['step'] === lease.step && Number(data['epoch']) >= epoch);
+      eye
+        .of(lease.taskId)
+        .find(({ type: t, data }) => t === type && data['step'] === lease.step && Number(data['epoch']) >= epoch);
     const next = await eye.until(() => ofStep('lease.granted', lease.epoch + 1), 30_000);
     if (next === undefined) return `nobody took over ${lease.step} of ${lease.taskId}`;
     if (untilDone)
@@ -50,7 +52,10 @@ export const zombie: ProcessNemesis<'zombie'> = async (_, life, scene) => {
     () =>
       scene.eye
         .of(taskId)
-        .find(({ type, data }) => type === 'lease.result-refused' && data['step'] === step && Number(data['epoch']) === epoch),
+        .find(
+          ({ type, data }) =>
+            type === 'lease.result-refused' && data['step'] === step && Number(data['epoch']) === epoch,
+        ),
     10_000,
   );
   return refused === undefined

@@ -32,8 +32,13 @@ export const skew: ProcessNemesis<'skew'> = async (fault, life, { house, eye, pa
     const off = Date.parse(String(line['time'])) - Date.now();
     if (Math.abs(off) < skewShownMs) return missed(`its clock was only ${off} ms off`);
     const until = performance.now() + skewedForMs;
-    await eye.until(() => (ending.aborted || (performance.now() > until && eye.count > from) ? true : undefined), 10_000);
-    return injected(`its log lines were ${Math.round(off / 60_000)} minutes off while ${eye.count - from} events were recorded`);
+    await eye.until(
+      () => (ending.aborted || (performance.now() > until && eye.count > from) ? true : undefined),
+      10_000,
+    );
+    return injected(
+      `its log lines were ${Math.round(off / 60_000)} minutes off while ${eye.count - from} events were recorded`,
+    );
   } finally {
     await life.begin({});
   }
@@ -54,7 +59,9 @@ export const diskFull: ProcessNemesis<'disk-full'> = async (fault, life, { house
       );
     }, patienceMs);
     if (failed === undefined || failed === false) return missed('no step failed for want of space');
-    return injected(`${String(data(failed)['step'])} ended with ${String(data(failed)['code'])} under ${holderOf(life.name)}`);
+    return injected(
+      `${String(data(failed)['step'])} ended with ${String(data(failed)['code'])} under ${holderOf(life.name)}`,
+    );
   } finally {
     await life.begin({});
   }
