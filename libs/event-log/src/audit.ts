@@ -34,7 +34,8 @@ export interface AuditReport {
   firstBad?: AuditFinding;
 }
 
-interface AuditRow {
+/** One position of the log with its event as text; columns of the event are null when it is gone. */
+export interface AuditRow {
   pos: string;
   stored_hash: string;
   event_id: string | null;
@@ -131,14 +132,8 @@ async function auditChain(
   let pos = 0;
   let hash = genesisHash;
   for (;;) {
-    const page = await client.query<AuditRow>(
-      `SELECT l.pos, encode(l.chain_hash, 'hex') AS stored_hash, e.event_id, e.stream_id, e.category, e.version::text, e.type,
-         e.schema_version::text, e.data::text, e.meta::text,
-         es.instant(e.occurred_at) AS occurred_at, es.instant(e.recorded_at) AS recorded_at
-       FROM es.log l LEFT JOIN es.event e ON e.ingest_id = l.ingest_id WHERE l.pos > $1 ORDER BY l.pos LIMIT ${pageSize}`,
-      [pos],
-    );
-    for (const row of page.rows) {
+    const page = await readChainPage(client, pos, pageSize);
+    for (const row of page) {
       const what = brokenLink(row, pos + 1, hash);
       if (what !== undefined) return { events: pos, finding: { position: pos + 1, what } };
       if (pos >= headPosition) {
@@ -150,7 +145,7 @@ async function auditChain(
       pos += 1;
       hash = row.stored_hash;
     }
-    if (page.rows.length < pageSize) break;
+    if (page.length < pageSize) break;
   }
   if (pos < headPosition) {
     return { events: pos, finding: { position: pos + 1, what: `the log ends before its head at ${headPosition}` } };
@@ -160,7 +155,20 @@ async function auditChain(
   return { events: pos, finding };
 }
 
-function brokenLink(row: AuditRow, expectedPos: number, previousHash: string): string | undefined {
+/** The rows at positions after `afterPos`, in order, at most `limit`. */
+export async function readChainPage(client: PoolClient, afterPos: number, limit: number): Promise<AuditRow[]> {
+  const { rows } = await client.query<AuditRow>(
+    `SELECT l.pos, encode(l.chain_hash, 'hex') AS stored_hash, e.event_id, e.stream_id, e.category, e.version::text, e.type,
+       e.schema_version::text, e.data::text, e.meta::text,
+       es.instant(e.occurred_at) AS occurred_at, es.instant(e.recorded_at) AS recorded_at
+     FROM es.log l LEFT JOIN es.event e ON e.ingest_id = l.ingest_id WHERE l.pos > $1 ORDER BY l.pos LIMIT $2`,
+    [afterPos, limit],
+  );
+  return rows;
+}
+
+/** What is wrong with a row that should stand at `expectedPos` after `previousHash`; undefined when nothing is. */
+export function brokenLink(row: AuditRow, expectedPos: number, previousHash: string): string | undefined {
   if (Number(row.pos) !== expectedPos) return `no event has this position, the next one is ${row.pos}`;
   if (row.event_id === null) return 'the event of this position is gone';
   const computed = chainHash(previousHash, {

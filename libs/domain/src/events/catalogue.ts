@@ -201,6 +201,8 @@ export const eventCatalogue = {
       review: reviewSchema,
       transcript: artifactRefSchema,
       unseen: z.array(z.string().max(4096)).max(2000),
+      /** Of all its questions together, as the model server counted them; absent when it did not count one of them. */
+      tokens: z.strictObject({ prompt: z.int().min(0), completion: z.int().min(0) }).optional(),
     }),
     { fenced: true },
   ),

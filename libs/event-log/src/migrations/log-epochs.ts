@@ -99,8 +99,8 @@ ALTER TABLE es.step_lease ENABLE ALWAYS TRIGGER raise_lease_epoch;
 `;
 
 /** Lets a log notice that it was restored, copied or failed over, and fence whoever worked for what was lost. */
-export class LogEpochs1795305600000 implements MigrationInterface {
-  readonly name = 'LogEpochs1795305600000';
+export class LogEpochs1795312800000 implements MigrationInterface {
+  readonly name = 'LogEpochs1795312800000';
 
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(`SET LOCAL ROLE ${ownerRole}`);
