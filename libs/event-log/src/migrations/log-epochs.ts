@@ -61,10 +61,10 @@ DECLARE
   v_before es.log_head;
   v_after uuid;
 BEGIN
-  SELECT * INTO v_before FROM es.log_head;
-  IF v_before.origin = es.origin() THEN
+  IF (SELECT h.origin = es.origin() FROM es.log_head h) THEN
     RETURN false;
   END IF;
+  SELECT * INTO v_before FROM es.log_head FOR UPDATE;
   UPDATE es.log_head SET pos = pos RETURNING epoch INTO v_after;
   RETURN v_after <> v_before.epoch;
 END $$;
