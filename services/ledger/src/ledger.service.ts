@@ -82,6 +82,7 @@ export class LedgerService implements OnApplicationBootstrap {
     this.sequencer.start();
     this.relay.start();
     this.sweeper.start();
+    await this.relay.compared;
     await this.doors.open();
     // Last, for they may have a whole log to read first; nothing that is recorded has to wait for a read model.
     for (const { projector } of this.projectors) await projector.start();

@@ -50,6 +50,7 @@ export class Relay {
   private failures = 0;
   /** What this process itself saw that the log lost, and the epoch it was lost from. */
   private lost: { epoch: string; why: string } | undefined;
+  private readonly firstComparison = Promise.withResolvers<void>();
 
   constructor(
     private readonly log: EventLog,
@@ -61,6 +62,14 @@ export class Relay {
     this.running ??= this.run();
   }
 
+  /**
+   * Resolves once LOG was compared with the log for the first time, or the relay was stopped. Before, nothing must be granted: the
+   * log may have lost grants that LOG still tells of.
+   */
+  get compared(): Promise<void> {
+    return this.firstComparison.promise;
+  }
+
   /** New positions exist. */
   wake(): void {
     this.woken = true;
@@ -69,6 +78,7 @@ export class Relay {
 
   async stop(): Promise<void> {
     this.stopping = true;
+    this.firstComparison.resolve();
     this.wakeUp();
     await this.running;
   }
@@ -76,7 +86,9 @@ export class Relay {
   private async run(): Promise<void> {
     while (!this.stopping) {
       try {
-        await this.publishFrom(await this.log.exclusively('relay', () => this.reconcile()));
+        const start = await this.log.exclusively('relay', () => this.reconcile());
+        this.firstComparison.resolve();
+        await this.publishFrom(start);
       } catch (error) {
         this.options.onError(error);
       }
