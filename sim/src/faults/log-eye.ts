@@ -70,6 +70,14 @@ export class LogEye {
     return found;
   }
 
+  /** Who was given the step last; undefined when nobody was. */
+  holderOf(streamId: string, step: unknown): string | undefined {
+    const granted = this.of(streamId.slice('task-'.length)).findLast(
+      ({ type, data }) => type === 'lease.granted' && data['step'] === step,
+    );
+    return granted === undefined ? undefined : String(granted.data['holder']);
+  }
+
   /** Resolves with the first answer that is not undefined, or undefined when none came in time. */
   async until<T>(ask: () => T | undefined, timeoutMs: number): Promise<T | undefined> {
     return new Promise((resolve) => {

@@ -40,6 +40,7 @@ export interface RunResult {
 
 const openAtOnce = 8;
 const roundMs = 100;
+const triesMax = 3;
 
 /** Runs a plan: starts everything, hands in the tasks, injects the faults, waits until both have come to an end, and reads what is left. */
 export async function runPlan(options: RunOptions): Promise<RunResult> {
@@ -165,9 +166,9 @@ class Run {
   }
 
   private async note(fault: Fault, strike: () => Promise<Struck>): Promise<void> {
-    let struck: Struck;
-    if (this.ending.signal.aborted) struck = { outcome: 'missed', evidence: 'the run was over before its turn came' };
-    else
+    let struck: Struck = { outcome: 'missed', evidence: 'the run was over before its turn came' };
+    // A moment that did not come, or passed too quickly, is waited for again.
+    for (let tries = 0; tries < triesMax && struck.outcome === 'missed' && !this.ending.signal.aborted; tries++)
       struck = await strike().catch((error: unknown): Struck => ({
         outcome: 'missed',
         evidence: `it could not be injected: ${error instanceof Error ? error.message : String(error)}`.slice(0, 1_000),

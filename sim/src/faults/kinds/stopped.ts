@@ -73,6 +73,7 @@ export const sleep: ProcessNemesis<'sleep'> = async (_, life, scene) => {
 
 /** Stopped for a while, well within its leases, while the others go on. */
 export const slow: ProcessNemesis<'slow'> = async (fault, life, scene) => {
+  await life.up();
   if (!life.running) return missed(`${fault.process} did not run`);
   const from = scene.eye.count;
   life.signal('SIGSTOP');

@@ -1,10 +1,9 @@
 import { holderOf } from '../house.js';
-import { injected, missed, pause, type ProcessNemesis } from '../nemesis.js';
+import { injected, missed, type ProcessNemesis } from '../nemesis.js';
 
 const deliveriesDoubled = 8;
 const dripMs = 25;
 const chunksDripped = 20;
-const chunkBytes = 100_000;
 
 /** Cut off from NATS while it holds a lease, until the lease is somebody else's; then back. */
 export const cut: ProcessNemesis<'cut'> = async (_, life, { house, eye, patienceMs }) => {
@@ -13,7 +12,6 @@ export const cut: ProcessNemesis<'cut'> = async (_, life, { house, eye, patience
   if (lease === undefined) return missed('it never held a lease');
   wire.cut();
   try {
-    await pause(300);
     const aged = await house.ageLeases(life.name);
     if (aged === 0) return missed(`${lease.step} of ${lease.taskId} was over before its lease could run out`);
     const expired = await eye.until(
@@ -65,12 +63,12 @@ export const drip: ProcessNemesis<'drip'> = async (_, life, { house, eye, patien
 export const uploadCut: ProcessNemesis<'upload-cut'> = async (_, life, { house, eye, patienceMs }) => {
   const wire = house.wiresOf(life.name).ledger;
   const before = wire.counts.uploadsCut;
-  wire.cutUploadAfter(chunkBytes);
+  wire.cutNextUpload();
   try {
     await eye.until(() => (wire.counts.uploadsCut > before ? true : undefined), patienceMs);
     return wire.counts.uploadsCut === before
-      ? missed('it stored no artifact of that size')
-      : injected(`an upload was cut after ${chunkBytes} bytes`);
+      ? missed('it stored no artifact')
+      : injected('an upload was cut when half of it was sent');
   } finally {
     wire.heal();
   }
