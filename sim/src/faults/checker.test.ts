@@ -8,6 +8,7 @@ const tree = 'a'.repeat(40);
 const head = (taskId: string): string => `${taskId.at(-1) ?? '0'}`.repeat(40);
 type Told = [type: string, data: Record<string, unknown>];
 
+/** Ten seconds pass between two events; what is long is told with more events in between. */
 const granted = (step: string, epoch = 1): Told => ['lease.granted', { step, epoch, holder: 'worker/1' }];
 const worked = (step: string, type: string, data: Record<string, unknown> = {}): Told[] => [
   granted(step),
@@ -39,9 +40,18 @@ const ruled = (decision: string): Told[] => [
   ['escalation.resolved', { how: 'ruled' }],
 ];
 
+/** With more turns before the change. */
+const slowly = (told: readonly Told[]): Told[] =>
+  told.flatMap((entry): Told[] =>
+    entry[0] === 'turn.recorded'
+      ? [entry, ...[2, 3, 4].map((turn): Told => ['turn.recorded', { step: 'coding.1.1', turn }])]
+      : [entry],
+  );
+
 /** What is told of an honest task of each kind that ends as it should. */
-const walks: Readonly<Record<Exclude<TaskKind, 'slow-fix'>, (taskId: string) => Told[]>> = {
+const walks: Readonly<Record<TaskKind, (taskId: string) => Told[]>> = {
   fix: (id) => [...toVerdict(id, 'GO'), ...published(id, 'go', 'GO')],
+  'slow-fix': (id) => [...slowly(toVerdict(id, 'GO')), ...published(id, 'go', 'GO')],
   trap: (id) => [...toVerdict(id, 'NO-GO'), escalated],
   ruled: (id) => [...toVerdict(id, 'NO-GO'), escalated, ...ruled('no-go'), ['task.closed', { outcome: 'no-go' }]],
   waived: (id) => [...toVerdict(id, 'NO-GO'), escalated, ...ruled('go'), ...published(id, 'go-waived', 'GO-WAIVED')],
@@ -67,10 +77,17 @@ function sound(): History {
   for (const kind of kinds) {
     const taskId = idOf(kind);
     for (const [at, [type, data]] of walks[kind](taskId).entries())
-      events.push({ pos: events.length + 1, streamId: `task-${taskId}`, version: at + 1, type, data: { ...data } });
+      events.push({
+        pos: events.length + 1,
+        at: 10_000 * events.length,
+        streamId: `task-${taskId}`,
+        version: at + 1,
+        type,
+        data: { ...data },
+      });
     tasks.push({ key: kind, kind, door: 'request', twice: false, taskId, answers: [taskId] });
   }
-  const pushed = (['fix', 'waived'] as const).map((kind) => ({
+  const pushed = (['fix', 'slow-fix', 'waived'] as const).map((kind) => ({
     branch: `plumbline/${idOf(kind)}`,
     commit: head(idOf(kind)),
   }));
@@ -221,6 +238,9 @@ const mutants: Readonly<Record<InvariantName, Readonly<Record<string, (history: 
       after(history, 'fix', 'gate.concluded', granted('gating.1.2'), ['gate.concluded', { step: 'gating.1.2' }]),
     'more leases than were lost': (history) =>
       after(history, 'fix', 'change.proposed', granted('coding.1.1', 2), granted('coding.1.1', 3)),
+  },
+  'long steps are long, and done once': {
+    'it was not long': (history) => void (said(history, 'slow-fix', 'change.proposed').at -= 30_000),
   },
   'read models equal a rebuild': {
     'a row is wrong': ({ readModels }) => void (first(readModels).rebuilt = 'y'),

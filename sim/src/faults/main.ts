@@ -34,7 +34,7 @@ async function main(args: readonly string[]): Promise<number> {
   const checked = check(run.history);
   const kept = options.keep || checked.outcome !== 'held';
   const document = documentOf({
-    ...{ plan, history: run.history, checked, durationMs: performance.now() - startedAt, repeat },
+    ...{ plan, history: run.history, starts: run.starts, checked, durationMs: performance.now() - startedAt, repeat },
     ...(run.givenUp === undefined ? {} : { givenUp: run.givenUp }),
     ...(kept ? { folder: run.folder } : {}),
   });

@@ -195,7 +195,7 @@ function faultsOf(options: PlanOptions, random: () => number): Wanted[] {
   return [...standard, ...extra];
 }
 
-/** One of each kind first, the slow one among the first so that nobody waits for it at the end; then mostly fixes. */
+/** One of each kind, then mostly fixes. */
 function tasksOf(count: number, random: () => number): PlannedTask[] {
   const weights: readonly (readonly [TaskKind, number])[] = [
     ...([
@@ -211,6 +211,8 @@ function tasksOf(count: number, random: () => number): PlannedTask[] {
   const kinds = Array.from({ length: count }, (_, at) =>
     at < taskKinds.length ? (taskKinds[at] as TaskKind) : (lots[Math.floor(random() * lots.length)] as TaskKind),
   );
+  // Handed in first, so that nobody waits for it at the end.
+  kinds.sort((a, b) => Number(b === 'slow-fix') - Number(a === 'slow-fix'));
   return kinds.map((kind, at) => ({
     key: `task ${at + 1}`,
     kind,

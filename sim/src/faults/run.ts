@@ -30,6 +30,8 @@ export interface Progress {
 
 export interface RunResult {
   history: History;
+  /** How often each process was started. */
+  starts: Record<string, number>;
   /** Where logs, states and the origin are, when they are kept. */
   folder: string;
   /** Puts the house away; `keep` leaves the folder. */
@@ -68,6 +70,8 @@ class Run {
   private readonly records: FaultRecord[] = [];
   private readonly crashes: Crash[] = [];
   private readonly ending = new AbortController();
+  /** By service, the last of those that want it to themselves. */
+  private readonly turns = new Map<string, Promise<unknown>>();
   private outages = 0;
   private outageEndedAt = -Infinity;
   private givenUp: string | undefined;
@@ -103,6 +107,7 @@ class Run {
     };
     return {
       history,
+      starts: Object.fromEntries([...this.lives].map(([name, { starts }]) => [name, starts + 1])),
       folder: this.house.folder,
       close: (keep) => this.house.stop(keep),
       ...(this.givenUp === undefined ? {} : { givenUp: this.givenUp }),
@@ -195,6 +200,15 @@ class Run {
       lives: this.lives,
       patienceMs: this.options.patienceMs ?? 90_000,
       ending: this.ending.signal,
+      alone: (process, during) => {
+        const service = process.split('/')[0] ?? '';
+        const turn = (this.turns.get(service) ?? Promise.resolve()).then(during);
+        this.turns.set(
+          service,
+          turn.catch(() => undefined),
+        );
+        return turn;
+      },
       outage: async (during) => {
         this.outages += 1;
         try {

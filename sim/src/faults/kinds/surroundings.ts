@@ -1,6 +1,8 @@
 import { statfsSync } from 'node:fs';
 import { holderOf } from '../house.js';
-import { injected, missed, skipped, type ProcessNemesis } from '../nemesis.js';
+import { injected, missed, skipped, type ProcessNemesis, type Scene, type Struck } from '../nemesis.js';
+import type { ProcessFault } from '../plan.js';
+import type { ProcessLife } from '../process-life.js';
 import { stepEndings } from '../log-eye.js';
 
 const skewShownMs = 1_800_000;
@@ -46,7 +48,14 @@ export const skew: ProcessNemesis<'skew'> = async (fault, life, { house, eye, pa
 };
 
 /** A life on a full disk, until a step of it has failed for that. */
-export const diskFull: ProcessNemesis<'disk-full'> = async (fault, life, { house, eye, patienceMs, ending }) => {
+export const diskFull: ProcessNemesis<'disk-full'> = (fault, life, scene) =>
+  scene.alone(life.name, () => fillDisk(fault, life, scene));
+
+async function fillDisk(
+  fault: ProcessFault<'disk-full'>,
+  life: ProcessLife,
+  { house, eye, patienceMs, ending }: Scene,
+): Promise<Struck> {
   const disk = house.disks[fault.id % Math.max(1, house.disks.length)];
   if (disk === undefined) return skipped(house.whyNoDisks ?? 'there is no small file system');
   const from = eye.count;
@@ -71,7 +80,7 @@ export const diskFull: ProcessNemesis<'disk-full'> = async (fault, life, { house
   } finally {
     await life.begin({});
   }
-};
+}
 
 /** How a step fails that cannot write: as a fault of the machine. */
 const wantOfSpace: ReadonlySet<string> = new Set(['WORKSPACE_SETUP', 'GATE_ERROR', 'REPOSITORY_UNREACHABLE']);
