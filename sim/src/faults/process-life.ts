@@ -30,8 +30,8 @@ export class ProcessLife {
     private readonly onCrash: (crash: Crash) => void,
   ) {}
 
-  /** A new life under this environment; the one that goes on is ended in order first. `between` is done when neither runs. */
-  async begin(env: Readonly<Record<string, string>>, between?: () => Promise<void>): Promise<void> {
+  /** A new life under this environment; the one that goes on is ended in order first. */
+  async begin(env: Readonly<Record<string, string>>): Promise<void> {
     this.mode = 'replaced';
     await this.reviving;
     const child = this.house.system.child(this.name);
@@ -41,7 +41,6 @@ export class ProcessLife {
       clearTimeout(force);
     }
     await this.age();
-    await between?.();
     this.env = env;
     this.start();
   }

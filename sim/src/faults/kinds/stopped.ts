@@ -10,8 +10,12 @@ const takenOverMs = 60_000;
  * Stops a worker at a failpoint, lets its leases run out (their rows are aged), waits until somebody else has the step, lets it go on, and
  * looks at what became of the late one.
  */
-const outliveLease = (life: ProcessLife, scene: Scene, failpoint: string, untilDone: boolean): Promise<Outlived | string> =>
-  scene.alone(life.name, () => sleepOver(life, scene, failpoint, untilDone));
+const outliveLease = (
+  life: ProcessLife,
+  scene: Scene,
+  failpoint: string,
+  untilDone: boolean,
+): Promise<Outlived | string> => scene.alone(life.name, () => sleepOver(life, scene, failpoint, untilDone));
 
 type Outlived = { lease: LeaseSeen; from: number };
 
