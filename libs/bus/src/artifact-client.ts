@@ -103,7 +103,7 @@ export class ArtifactClient {
     };
     await patiently(signal, async () => {
       const sent = isArmed('artifact.part-sent') ? { body: inTwoParts(body), duplex: 'half' as const } : { body };
-      const response = await this.call(`/artifacts/${digest}`, { method: 'PUT', ...sent, headers }, signal);
+      const response = await this.call(`/v1/artifacts/${digest}`, { method: 'PUT', ...sent, headers }, signal);
       await response.body?.cancel();
     });
     return { digest, sizeBytes, mediaType };
@@ -111,7 +111,7 @@ export class ArtifactClient {
 
   private async open(ref: Pick<ArtifactRef, 'digest'>, signal?: AbortSignal): Promise<AsyncIterable<Buffer>> {
     const response = await this.call(
-      `/artifacts/${ref.digest}`,
+      `/v1/artifacts/${ref.digest}`,
       { headers: { authorization: `Bearer ${this.token}` } },
       signal,
     );

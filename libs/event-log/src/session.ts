@@ -51,6 +51,27 @@ export async function inTransaction<T>(
 }
 
 /**
+ * Runs `work` under an advisory lock of this name; whoever asks for the same name waits. The lock goes with its connection, so work that
+ * outlives a lost connection is not alone any more and must bear that.
+ */
+export async function underLock<T>(pool: Pool, name: string, work: () => Promise<T>): Promise<T> {
+  const session = await openSession(pool);
+  let broken: Error | undefined;
+  try {
+    await session.client.query('SELECT pg_advisory_lock(hashtextextended($1, 0))', [name]);
+    const result = await work();
+    await session.client.query('SELECT pg_advisory_unlock(hashtextextended($1, 0))', [name]);
+    return result;
+  } catch (error) {
+    // Closing the session gives the lock back, whatever state it is in.
+    broken = error instanceof Error ? error : new Error(String(error));
+    throw error;
+  } finally {
+    session.release(broken);
+  }
+}
+
+/**
  * Rows of one statement. `onSent` is called when the statement was written to the connection and its answer is awaited; a pool's own
  * `query` writes later than it returns. Throws what the driver throws.
  */

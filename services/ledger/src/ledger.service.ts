@@ -52,6 +52,7 @@ export class LedgerService implements OnApplicationBootstrap {
         metrics.plumb_log_stream_rebuilds_total.inc(1);
         this.logger.error({ why }, 'LOG is being rebuilt from the log');
       },
+      onEpoch: (why) => this.logger.error({ why }, 'events of the log were lost: a new epoch began'),
       onError: onError('the relay'),
     });
     this.sequencer = new Sequencer(log, {
@@ -81,6 +82,8 @@ export class LedgerService implements OnApplicationBootstrap {
       const { pos } = await this.log.head();
       return { ok: true, detail: `the log is at position ${pos}` };
     });
+    if (await this.log.keepEpoch())
+      this.logger.error('the log was restored, copied or failed over: a new epoch began, see log.epoch-started');
     this.sequencer.start();
     this.relay.start();
     this.sweeper.start();
@@ -108,6 +111,7 @@ export class LedgerService implements OnApplicationBootstrap {
   /** Gauges that nobody pushes. A failure shows in readiness; here it is only a missing point. */
   private async measure(): Promise<void> {
     try {
+      this.metrics.plumb_log_epochs.set((await this.log.head()).epochNumber);
       for (const { name, projector } of this.projectors) {
         this.metrics.plumb_projection_position.set(await projector.position(), { projection: name });
         this.metrics.plumb_projection_parked_events.set((await projector.parked()).length, { projection: name });
