@@ -18,10 +18,12 @@ export const appendBench: Bench = {
     const r1 = await BareInserts.connect(postgres, 'primary-key-only', most);
     const r2 = await BareInserts.connect(postgres, 'same-indexes', most);
     try {
-      const fresh = (contestant: Contestant): Contestant => async () => {
-        await postgres.checkpoint();
-        return contestant();
-      };
+      const fresh =
+        (contestant: Contestant): Contestant =>
+        async () => {
+          await postgres.checkpoint();
+          return contestant();
+        };
       const { seconds } = load;
       const measured: Measurement[] = [];
       for (const n of connections) {

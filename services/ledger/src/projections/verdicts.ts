@@ -19,6 +19,7 @@ export const verdictsProjection: Projection = {
       PRIMARY KEY (task_id, attempt)
     );
     CREATE INDEX ON ${schema}.verdict (pos);`,
+  types: ['verdict.reached'],
   apply: async (client, schema, recorded) => {
     const event = plumblineEvent(recorded);
     if (event?.type !== 'verdict.reached') return;
