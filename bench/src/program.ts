@@ -5,6 +5,7 @@ import { appendBench } from './append/append-bench.js';
 import type { Bench } from './bench.js';
 import { parseCommandLine, usage, type BenchName, type Command } from './command-line.js';
 import { rebuildBench } from './rebuild/rebuild-bench.js';
+import { relayBench } from './relay/relay-bench.js';
 import { reportOf, unmetOf, type Report } from './report/document.js';
 import { markdownOf, withFigures } from './report/markdown.js';
 import type { Measurement } from './report/measurement.js';
@@ -15,6 +16,7 @@ import { machineOf } from './servers/machine.js';
 const benches: Readonly<Partial<Record<BenchName, Bench>>> = {
   append: appendBench,
   rebuild: rebuildBench,
+  relay: relayBench,
 };
 
 /** The program behind `npm run bench`; returns the exit code. Figures go to stdout, everything else to stderr. */
