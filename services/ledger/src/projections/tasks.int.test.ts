@@ -18,6 +18,7 @@ afterAll(async () => {
 
 const ids = [1, 2, 3, 4].map((n) => `t-${String(n).padStart(26, '0')}`);
 const step = 'coding.1.1';
+const model = { name: 'm', family: 'qwen', tier: 1, node: 'studio', endpoint: 'http://127.0.0.1:9/v1' };
 
 /** Any event a task may have, none of them in any sensible order: the rows must not depend on how a history is cut into batches. */
 const palette = (attempt: number): PlumblineEvent[] => [
@@ -32,6 +33,10 @@ const palette = (attempt: number): PlumblineEvent[] => [
     data: { attempt, judgement: { verdict: 'NO-GO', reasons: [], advice: [] }, policy: 'strict', subject: null },
   },
   { type: 'task.gating-requested', data: { step: `gating.${attempt}.1`, attempt, dispatch: 1 } } as PlumblineEvent,
+  {
+    type: 'task.coding-requested',
+    data: { step, attempt, dispatch: 1, model: { ...model, grantId: `g-${attempt}` }, feedback: [] },
+  },
   { type: 'lease.granted', data: { step, holder: 'w', epoch: 1, ttlMs: 1 } },
   {
     type: 'escalation.opened',
@@ -110,7 +115,7 @@ describe('the list of tasks', () => {
       ...{ recordedAt: `2026-01-01T00:00:0${pos}.000000Z` },
       ...event,
     });
-    const [, awaited, , verdict, , lease, human, closed] = palette(2) as [...PlumblineEvent[]];
+    const [, awaited, , verdict, , , lease, human, closed] = palette(2) as [...PlumblineEvent[]];
     const events = [
       on(first, 1, submitted(first)),
       on(second, 2, submitted(second)),
