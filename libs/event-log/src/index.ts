@@ -15,7 +15,7 @@ export {
   type PutArtifactOptions,
   type PutArtifactResult,
 } from './artifacts.js';
-export { auditLog, type AuditFinding, type AuditReport } from './audit.js';
+export { auditLog, type AuditedEpoch, type AuditFinding, type AuditReport } from './audit.js';
 export { chainHash, genesisHash, type ChainedFields } from './chain.js';
 export { ChainWatch, type ChainState, type ChainWatchOptions } from './chain-watch.js';
 export { InvalidInputError, OperationalError } from './errors.js';

@@ -24,7 +24,6 @@ export class Gauges {
   private readonly running = new Set<Promise<void>>();
   /** LOG's end, as last seen: while the broker is away, what was not published goes on ageing. */
   private relayPosition: number | undefined;
-  private epoch: string | undefined;
 
   constructor(
     private readonly log: EventLog,
@@ -72,9 +71,7 @@ export class Gauges {
     const row = rows[0];
     if (row === undefined) return;
     metrics.plumb_log_head_position.set(Number(row.head));
-    if (this.epoch !== undefined && this.epoch !== row.epoch) metrics.plumb_log_epoch.set(0, { epoch: this.epoch });
-    this.epoch = row.epoch;
-    metrics.plumb_log_epoch.set(1, { epoch: row.epoch });
+    metrics.plumb_log_epochs.set(row.epochs);
     metrics.plumb_log_unsequenced_events.set(Number(row.pending));
     metrics.plumb_log_oldest_unsequenced_seconds.set(row.pending_age);
     if (this.relayPosition !== undefined) metrics.plumb_log_relay_lag_seconds.set(row.relay_age);
@@ -138,7 +135,7 @@ export class Gauges {
 
 interface LogRow {
   head: string;
-  epoch: string;
+  epochs: number;
   pending: string;
   pending_age: number;
   relay_age: number;
@@ -152,7 +149,7 @@ const age = (instant: string): string =>
   `greatest(0, coalesce(extract(epoch FROM clock_timestamp() - ${instant}), 0))::float8`;
 
 const logSql = `
-  SELECT h.pos AS head, h.epoch, p.pending, p.pending_age, r.relay_age, s.open, s.open_age, s.held FROM es.log_head h,
+  SELECT h.pos AS head, h.epoch_number AS epochs, p.pending, p.pending_age, r.relay_age, s.open, s.open_age, s.held FROM es.log_head h,
     (SELECT count(*) AS pending, ${age('min(e.recorded_at)')} AS pending_age
        FROM (SELECT ingest_id FROM es.pending ORDER BY ingest_id LIMIT 100000) q JOIN es.event e USING (ingest_id)) p,
     (SELECT ${age('max(sequenced_at)')} AS relay_age FROM es.log WHERE pos = $1::bigint + 1) r,

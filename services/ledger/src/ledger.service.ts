@@ -53,6 +53,7 @@ export class LedgerService implements OnApplicationBootstrap {
         metrics.plumb_log_stream_rebuilds_total.inc(1);
         this.logger.error({ why }, 'LOG is being rebuilt from the log');
       },
+      onEpoch: (why) => this.logger.error({ why }, 'events of the log were lost: a new epoch began'),
       onError: onError('the relay'),
     });
     this.sequencer = new Sequencer(log, {
@@ -95,6 +96,8 @@ export class LedgerService implements OnApplicationBootstrap {
       const { pos } = await this.log.head();
       return { ok: true, detail: `the log is at position ${pos}` };
     });
+    if (await this.log.keepEpoch())
+      this.logger.error('the log was restored, copied or failed over: a new epoch began, see log.epoch-started');
     this.sequencer.start();
     this.relay.start();
     this.sweeper.start();

@@ -22,6 +22,12 @@ export const ledgerMetrics = [
     buckets: [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
   },
   { kind: 'gauge', name: 'plumb_log_head_position', help: 'Position of the last numbered event.', labels: [] },
+  {
+    kind: 'gauge',
+    name: 'plumb_log_epochs',
+    help: 'Epochs of the log: 1, and one more for each time that events turned out to be lost or the log to be elsewhere.',
+    labels: [],
+  },
   { kind: 'gauge', name: 'plumb_log_relay_position', help: 'Position of the last event published to LOG.', labels: [] },
   {
     kind: 'gauge',
@@ -40,12 +46,6 @@ export const ledgerMetrics = [
     name: 'plumb_log_oldest_unsequenced_seconds',
     help: 'Age of the oldest event that waits for its position; 0 when none does.',
     labels: [],
-  },
-  {
-    kind: 'gauge',
-    name: 'plumb_log_epoch',
-    help: '1 for the epoch that the log is in, 0 for those that this process saw end.',
-    labels: ['epoch'],
   },
   {
     kind: 'gauge',
