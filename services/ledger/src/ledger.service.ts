@@ -1,10 +1,12 @@
 import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import type { Bus } from '@plumbline/bus';
 import { EventLog, OperationalError, Projector, Sequencer, type Projection } from '@plumbline/event-log';
-import { BUS, DRAINS, HEALTH, LOG, type Drains, type Health, type Log } from '@plumbline/host';
+import { BUS, DRAINS, HEALTH, LOG, SERVICE_CONFIG, type Drains, type Health, type Log } from '@plumbline/host';
 import type { DataSource } from 'typeorm';
+import type { LedgerConfig } from './config.js';
 import { Doors } from './doors.js';
 import type { LedgerMetrics } from './metrics.js';
+import { Notifier } from './notify/notifier.js';
 import { escalationsProjection } from './projections/escalations.js';
 import { tasksProjection } from './projections/tasks.js';
 import { verdictsProjection } from './projections/verdicts.js';
@@ -22,6 +24,7 @@ export class LedgerService implements OnApplicationBootstrap {
   private readonly relay: Relay;
   private readonly sweeper: Sweeper;
   private readonly doors: Doors;
+  private readonly notifier: Notifier;
   private gauges: NodeJS.Timeout | undefined;
   private measuring: Promise<void> | undefined;
 
@@ -33,6 +36,7 @@ export class LedgerService implements OnApplicationBootstrap {
     @Inject(LOG) private readonly logger: Log,
     @Inject(HEALTH) private readonly health: Health,
     @Inject(DRAINS) private readonly drains: Drains,
+    @Inject(SERVICE_CONFIG) config: LedgerConfig,
   ) {
     const onError = (what: string) => (err: unknown) => this.logger.error({ err }, `${what} failed; it goes on`);
     this.projectors = projections.map((projection) => ({
@@ -59,6 +63,7 @@ export class LedgerService implements OnApplicationBootstrap {
         metrics.plumb_log_head_position.set(pos);
         for (const { projector } of this.projectors) projector.wake();
         this.relay.wake();
+        this.notifier.wake();
       },
       onError: onError('the sequencer'),
     });
@@ -68,6 +73,14 @@ export class LedgerService implements OnApplicationBootstrap {
       onError: onError('the sweeper'),
     });
     this.doors = new Doors(bus, log, metrics, logger);
+    this.notifier = new Notifier(log, bus, {
+      webhooks: config.webhooks,
+      onOutcome: (target, outcome, count, why) => {
+        metrics.plumb_notifications_total.inc(count, { target, outcome });
+        if (outcome !== 'delivered') logger.warn({ target, outcome, why }, 'a notice was not delivered');
+      },
+      onError: onError('a loop of the notices'),
+    });
   }
 
   /** Something was appended: number it now. */
@@ -85,6 +98,7 @@ export class LedgerService implements OnApplicationBootstrap {
     this.relay.start();
     this.sweeper.start();
     await this.doors.open();
+    await this.notifier.start();
     // Last, for they may have a whole log to read first; nothing that is recorded has to wait for a read model.
     for (const { projector } of this.projectors) await projector.start();
     this.gauges = setInterval(() => {
@@ -97,7 +111,7 @@ export class LedgerService implements OnApplicationBootstrap {
     await this.doors.close();
     clearInterval(this.gauges);
     await this.measuring;
-    await Promise.all([this.sweeper.stop(), this.relay.stop()]);
+    await Promise.all([this.sweeper.stop(), this.relay.stop(), this.notifier.stop()]);
     await this.log.close();
     await this.sequencer.stop();
     await Promise.all(this.projectors.map(({ projector }) => projector.stop()));
