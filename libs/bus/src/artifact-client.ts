@@ -101,7 +101,7 @@ export class ArtifactClient {
       [mediaTypeHeader]: mediaType,
     };
     await patiently(signal, async () => {
-      const response = await this.call(`/artifacts/${digest}`, { method: 'PUT', body, headers }, signal);
+      const response = await this.call(`/v1/artifacts/${digest}`, { method: 'PUT', body, headers }, signal);
       await response.body?.cancel();
     });
     return { digest, sizeBytes, mediaType };
@@ -109,7 +109,7 @@ export class ArtifactClient {
 
   private async open(ref: Pick<ArtifactRef, 'digest'>, signal?: AbortSignal): Promise<AsyncIterable<Buffer>> {
     const response = await this.call(
-      `/artifacts/${ref.digest}`,
+      `/v1/artifacts/${ref.digest}`,
       { headers: { authorization: `Bearer ${this.token}` } },
       signal,
     );

@@ -107,6 +107,7 @@ export {
   intakeKinds,
   issueSchema,
   parseIntake,
+  prioritySchema,
   problemSchema,
   problemsOf,
   refusalSchema,

@@ -4,6 +4,7 @@ import { LOG, METRICS, type Log, type Metrics } from '@plumbline/host';
 import { DataSource } from 'typeorm';
 import type { LedgerConfig } from './config.js';
 import { ArtifactsController } from './http/artifacts.controller.js';
+import { Cursors } from './http/cursor.js';
 import { HeadWatch } from './http/head-watch.js';
 import { LogController } from './http/log.controller.js';
 import { TasksController } from './http/tasks.controller.js';
@@ -52,6 +53,7 @@ export class LedgerModule {
             }),
         },
         { provide: HeadWatch, inject: [EVENT_LOG], useFactory: (log: EventLog) => new HeadWatch(log) },
+        { provide: Cursors, useValue: new Cursors(config.apiToken) },
         LedgerService,
         {
           // The log tells the sequencer of news; the sequencer lives in the service that is built on the log.

@@ -52,8 +52,17 @@ export const taskListDocument = z.looseObject({
       verdict: z.string().nullish(),
       title: z.string(),
       waitingFor: z.string().nullish(),
+      outcome: z.string().optional(),
+      repository: z.string().optional(),
+      source: z.string().optional(),
+      submissionId: z.string().optional(),
+      attempts: z.int().optional(),
+      submittedAt: z.string().optional(),
+      updatedAt: z.string().optional(),
+      closedAt: z.string().optional(),
     }),
   ),
+  next: z.string().optional(),
 });
 export type TaskListDocument = z.infer<typeof taskListDocument>;
 

@@ -10,7 +10,7 @@ const waitMsMax = 25_000;
 const limitMax = 1_000;
 
 /** The log itself, by position, with long polling; and its audit. */
-@Controller()
+@Controller('v1')
 @UseGuards(TokenGuard)
 export class LogController {
   constructor(

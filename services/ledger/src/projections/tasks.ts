@@ -6,7 +6,7 @@ import { phaseAfter } from './phase.js';
 /** The list of tasks as people see it: one row a task. */
 export const tasksProjection: Projection = {
   name: 'tasks',
-  version: 1,
+  version: 2,
   ddl: (schema) => `
     CREATE TABLE ${schema}.task (
       task_id text PRIMARY KEY,
@@ -20,21 +20,27 @@ export const tasksProjection: Projection = {
       verdict text,
       outcome text,
       waiting_for text,
+      source text COLLATE "C" NOT NULL,
+      submission_id text COLLATE "C" NOT NULL,
       submitted_pos bigint NOT NULL,
       updated_pos bigint NOT NULL,
       submitted_at timestamptz NOT NULL,
-      updated_at timestamptz NOT NULL
+      updated_at timestamptz NOT NULL,
+      closed_at timestamptz
     );
-    CREATE INDEX ON ${schema}.task (phase, submitted_pos);`,
+    CREATE INDEX ON ${schema}.task (submitted_pos);
+    CREATE INDEX ON ${schema}.task (phase, submitted_pos);
+    CREATE INDEX ON ${schema}.task (submission_id);
+    CREATE INDEX ON ${schema}.task (updated_at);`,
   apply: async (client, schema, recorded) => {
     const event = plumblineEvent(recorded);
     if (event === undefined || !recorded.streamId.startsWith('task-')) return;
     const taskId = streamEntity(recorded.streamId).id;
     if (event.type === 'task.submitted') {
-      const { issue, repository, policy, priority } = event.data;
+      const { issue, repository, policy, priority, source, submissionId } = event.data;
       await client.query(
-        `INSERT INTO ${schema}.task (task_id, phase, title, repository, base, policy, priority, submitted_pos, updated_pos, submitted_at, updated_at)
-         VALUES ($1, 'submitted', $2, $3, $4, $5, $6, $7, $7, $8, $8)`,
+        `INSERT INTO ${schema}.task (task_id, phase, title, repository, base, policy, priority, source, submission_id, submitted_pos, updated_pos, submitted_at, updated_at)
+         VALUES ($1, 'submitted', $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $10)`,
         [
           taskId,
           issue.title,
@@ -42,6 +48,8 @@ export const tasksProjection: Projection = {
           repository.base,
           policy.name,
           priority,
+          source,
+          submissionId,
           recorded.pos,
           recorded.recordedAt,
         ],
@@ -70,7 +78,7 @@ async function update(
   await client.query(
     `UPDATE ${schema}.task SET phase = coalesce($2, phase), verdict = coalesce($3, verdict), outcome = coalesce($4, outcome),
             attempts = greatest(attempts, $5), waiting_for = CASE WHEN $2::text IS NULL THEN waiting_for ELSE $6 END,
-            updated_pos = $7, updated_at = $8
+            updated_pos = $7, updated_at = $8, closed_at = CASE WHEN $2 = 'closed' THEN $8 ELSE closed_at END
       WHERE task_id = $1`,
     [
       taskId,
