@@ -7,6 +7,8 @@ import {
   batchSource,
   parseIntake,
   problemsOf,
+  soundPart,
+  type BatchDocument,
   type BatchEntry,
   type Issue,
   type Problem,
@@ -51,19 +53,32 @@ export function readBatch(given: string, cwd: string): Batch {
   const parsed = parseFile(read.text);
   if (!('value' in parsed)) throw wrong(given, parsed.problems);
   const document = batchDocumentSchema.safeParse(parsed.value);
-  if (!document.success) throw wrong(given, problemsOf(document.error, parsed.value, 1_000));
+  if (!document.success) {
+    const sound = soundPart(parsed.value);
+    const more = sound === undefined ? [] : plan(sound.document, dirname(path), sound.positions).problems;
+    throw wrong(given, [...problemsOf(document.error, parsed.value, 1_000), ...more]);
+  }
+  const { entries, problems } = plan(document.data, dirname(path));
+  if (problems.length > 0) throw wrong(given, problems);
   const { name, parallel } = document.data;
-  const { entries, problems } = batchEntries(document.data);
-  const source = batchSource(name);
-  const folder = dirname(path);
+  return { name, source: batchSource(name), parallel, entries };
+}
+
+/** What is to be handed in, and what is wrong with what the file names. */
+function plan(
+  document: BatchDocument,
+  folder: string,
+  positions?: readonly number[],
+): { entries: PlannedEntry[]; problems: Problem[] } {
+  const { entries, problems } = batchEntries(document, positions);
+  const source = batchSource(document.name);
   const repositories = new Repositories(folder);
   const planned = entries.flatMap((entry): PlannedEntry[] => {
     const submission = submissionOf(entry, folder, repositories, problems);
     if (submission === undefined) return [];
     return [{ key: entry.key, taskId: taskIdOf({ source, id: entry.key }, submission), submission }];
   });
-  if (problems.length > 0) throw wrong(given, problems);
-  return { name, source, parallel, entries: planned };
+  return { entries: planned, problems };
 }
 
 function readFile(path: string): ReturnType<typeof readPlainFile> {
