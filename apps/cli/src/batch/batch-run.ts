@@ -59,6 +59,7 @@ export class BatchRun {
   readonly tracks: Track[];
   private readonly stopping = new AbortController();
   private readonly signal: AbortSignal;
+  private sending: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly batch: Batch,
@@ -126,13 +127,19 @@ export class BatchRun {
 
   private async walk(track: Track): Promise<void> {
     for (;;) {
-      if (!track.submitted) await this.submit(track);
+      if (!track.submitted) await this.inTurn(() => this.submit(track));
       if (track.refused !== undefined) return this.means.onNews(track, 'done');
       const page = await this.page(track, track.progress.resting ? 0 : followMs);
       if (page === 'gone') continue;
       // At rest only when nothing came after.
       if (page === 0 && track.progress.resting) return this.means.onNews(track, 'done');
     }
+  }
+
+  /** One submission after the other, in the order in which they were begun: the log has a batch in the order of its file. */
+  private inTurn(submit: () => Promise<void>): Promise<void> {
+    this.sending = this.sending.then(submit);
+    return this.sending;
   }
 
   /** Sends an entry until the log shows it, or the scheduler refuses it. Its identity makes every repetition harmless. */
