@@ -1,11 +1,13 @@
 import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import type { Bus } from '@plumbline/bus';
 import { ChainWatch, EventLog, Projector, Sequencer, type Projection } from '@plumbline/event-log';
-import { BUS, DRAINS, HEALTH, LOG, type Drains, type Health, type Log } from '@plumbline/host';
+import { BUS, DRAINS, HEALTH, LOG, SERVICE_CONFIG, type Drains, type Health, type Log } from '@plumbline/host';
 import type { DataSource } from 'typeorm';
+import type { LedgerConfig } from './config.js';
 import { Doors } from './doors.js';
 import { Gauges } from './gauges.js';
 import type { LedgerMetrics } from './metrics.js';
+import { Notifier } from './notify/notifier.js';
 import { escalationsProjection } from './projections/escalations.js';
 import { tasksProjection } from './projections/tasks.js';
 import { verdictsProjection } from './projections/verdicts.js';
@@ -25,6 +27,7 @@ export class LedgerService implements OnApplicationBootstrap {
   private readonly doors: Doors;
   private readonly chain: ChainWatch;
   private readonly gauges: Gauges;
+  private readonly notifier: Notifier;
 
   constructor(
     @Inject(BUS) bus: Bus,
@@ -34,6 +37,7 @@ export class LedgerService implements OnApplicationBootstrap {
     @Inject(LOG) private readonly logger: Log,
     @Inject(HEALTH) private readonly health: Health,
     @Inject(DRAINS) private readonly drains: Drains,
+    @Inject(SERVICE_CONFIG) config: LedgerConfig,
   ) {
     const onError = (what: string) => (err: unknown) => this.logger.error({ err }, `${what} failed; it goes on`);
     this.projectors = projections.map((projection) => ({
@@ -61,6 +65,7 @@ export class LedgerService implements OnApplicationBootstrap {
         metrics.plumb_log_head_position.set(pos);
         for (const { projector } of this.projectors) projector.wake();
         this.relay.wake();
+        this.notifier.wake();
       },
       onError: onError('the sequencer'),
     });
@@ -83,6 +88,14 @@ export class LedgerService implements OnApplicationBootstrap {
       onError: (err) => this.logger.debug({ err }, 'a gauge could not be read'),
     });
     this.doors = new Doors(bus, log, metrics, logger);
+    this.notifier = new Notifier(log, bus, {
+      webhooks: config.webhooks,
+      onOutcome: (target, outcome, count, why) => {
+        metrics.plumb_notifications_total.inc(count, { target, outcome });
+        if (outcome !== 'delivered') logger.warn({ target, outcome, why }, 'a notice was not delivered');
+      },
+      onError: onError('a loop of the notices'),
+    });
   }
 
   /** Something was appended: number it now. */
@@ -105,6 +118,7 @@ export class LedgerService implements OnApplicationBootstrap {
     // Before the read models, which may take long: an alarm must not have to wait for them.
     this.chain.start();
     this.gauges.start();
+    await this.notifier.start();
     // Last, for they may have a whole log to read first; nothing that is recorded has to wait for a read model.
     for (const { projector } of this.projectors) await projector.start();
     this.drains.register('ledger', () => this.drain());
@@ -112,7 +126,8 @@ export class LedgerService implements OnApplicationBootstrap {
 
   private async drain(): Promise<void> {
     await this.doors.close();
-    await Promise.all([this.gauges.stop(), this.chain.stop(), this.sweeper.stop(), this.relay.stop()]);
+    const watchers = [this.gauges, this.chain, this.sweeper, this.relay, this.notifier];
+    await Promise.all(watchers.map((watcher) => watcher.stop()));
     await this.log.close();
     await this.sequencer.stop();
     await Promise.all(this.projectors.map(({ projector }) => projector.stop()));

@@ -168,6 +168,12 @@ export const ledgerMetrics = [
     help: 'Messages that could not be handled and wait for somebody.',
     labels: [],
   },
+  {
+    kind: 'counter',
+    name: 'plumb_notifications_total',
+    help: 'Sendings of notices by target: delivered, retried, failed (given up), parked (with its target), expired (kept for a week).',
+    labels: ['target', 'outcome'],
+  },
 ] as const satisfies readonly MetricDefinition[];
 
 export type LedgerMetrics = MetricHandles<typeof ledgerMetrics>;
