@@ -4,6 +4,9 @@ import { join } from 'node:path';
 import { appendBench } from './append/append-bench.js';
 import type { Bench } from './bench.js';
 import { parseCommandLine, usage, type BenchName, type Command } from './command-line.js';
+import { latencyBench } from './latency/latency-bench.js';
+import { rebuildBench } from './rebuild/rebuild-bench.js';
+import { relayBench } from './relay/relay-bench.js';
 import { reportOf, unmetOf, type Report } from './report/document.js';
 import { markdownOf, withFigures } from './report/markdown.js';
 import type { Measurement } from './report/measurement.js';
@@ -11,8 +14,11 @@ import { tableOf } from './report/table.js';
 import { startBenchPostgres } from './servers/bench-postgres.js';
 import { machineOf } from './servers/machine.js';
 
-const benches: Readonly<Partial<Record<BenchName, Bench>>> = {
+const benches: Readonly<Record<BenchName, Bench>> = {
   append: appendBench,
+  latency: latencyBench,
+  rebuild: rebuildBench,
+  relay: relayBench,
 };
 
 /** The program behind `npm run bench`; returns the exit code. Figures go to stdout, everything else to stderr. */
@@ -46,7 +52,7 @@ async function measure(command: Command, folder: string): Promise<Report> {
     const postgres = await startBenchPostgres(folder);
     try {
       machine ??= machineOf(folder, { postgres: postgres.version });
-      measured.push(...(await benches[name]!.run({ load: command.load, postgres, progress })));
+      measured.push(...(await benches[name].run({ load: command.load, postgres, progress })));
     } finally {
       await postgres.stop();
     }

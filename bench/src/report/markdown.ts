@@ -26,6 +26,7 @@ export function markdownOf(report: Report, measuredAt: Date): string {
 export function withFigures(page: string, figures: string): string {
   const from = page.indexOf(begin);
   const to = page.indexOf(end);
-  if (from < 0 || to < from) throw new Error(`the page has no lines "${begin}" and "${end}": put them where the figures belong`);
+  if (from < 0 || to < from)
+    throw new Error(`the page has no lines "${begin}" and "${end}": put them where the figures belong`);
   return page.slice(0, from) + figures + page.slice(to + end.length);
 }

@@ -17,7 +17,12 @@ export function tableOf(report: Report, options: { colour: boolean }): string {
       .trimEnd();
   const unmet = unmetOf(report);
   return [
-    paint('dim', Object.entries(report.machine).map(([what, value]) => `${what} ${value}`).join(' · ')),
+    paint(
+      'dim',
+      Object.entries(report.machine)
+        .map(([what, value]) => `${what} ${value}`)
+        .join(' · '),
+    ),
     '',
     paint('bold', line(headings)),
     ...report.results.map((result, index) => {

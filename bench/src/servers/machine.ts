@@ -4,10 +4,7 @@ import { join } from 'node:path';
 import { median } from '../report/statistics.js';
 
 /** What the figures were measured on. `others` are versions of servers. */
-export function machineOf(
-  folder: string,
-  others: Readonly<Record<string, string>>,
-): Record<string, string | number> {
+export function machineOf(folder: string, others: Readonly<Record<string, string>>): Record<string, string | number> {
   return {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: availableParallelism(),

@@ -8,6 +8,7 @@ export {
   batchSource,
   batchTasksMax,
   entryDifferences,
+  soundPart,
 } from './batch/batch.js';
 export type { BatchDocument, BatchEntry, EntryDifference } from './batch/batch.js';
 export {

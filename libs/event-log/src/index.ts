@@ -36,7 +36,7 @@ export {
   type ReleaseResult,
 } from './leases.js';
 export { migrate, type MigrateOptions } from './migrate.js';
-export type { ParkedEvent, Projection } from './projection.js';
+export type { ParkedEvent, ProjectedEvent, Projection } from './projection.js';
 export { Projector, type ProjectorOptions } from './projector.js';
 export type { RecordedEvent, StreamEvent } from './recorded-event.js';
 export { Sequencer, type SequencerOptions } from './sequencer.js';

@@ -1,4 +1,4 @@
-import { commandId, parseCloudEvent, retryOf } from '@plumbline/bus';
+import { commandId, parseCloudEvent, retryOf, taskIdOf } from '@plumbline/bus';
 import {
   intakeKinds,
   parseIntake,
@@ -12,7 +12,7 @@ import {
 } from '@plumbline/domain';
 import { failpoint } from '@plumbline/failpoint';
 import type { TaskManager } from './task-manager.js';
-import { contentDigest, taskIdOf } from './task-identity.js';
+import { contentDigest } from './content-digest.js';
 
 /** Where something came from: the CloudEvent's identity. */
 export interface Origin {

@@ -1,6 +1,6 @@
 import { stepEndings } from './log-eye.js';
 import type { History, LogEvent, SubmittedTask } from './history.js';
-import { expectations } from './tasks.js';
+import { expectations, slowTurnMs } from './tasks.js';
 
 /** Something that must never be. */
 export interface Finding {
@@ -282,6 +282,25 @@ const triesExplained: Invariant = (_, { byTask }) => {
   return { looked, findings };
 };
 
+/** What outlives every acknowledgement is still done once: one worker, under leases of which each but the last was lost. Shorter, it proves nothing. */
+const longSteps: Invariant = ({ tasks }, { byTask }) => {
+  const slow = tasks.filter(({ kind }) => kind === 'slow-fix');
+  return {
+    looked: slow.length,
+    findings: slow.flatMap((task) => {
+      const events = byTask.get(task.taskId ?? '') ?? [];
+      const end = events.findIndex(({ type }) => type === 'change.proposed');
+      const grants = events
+        .slice(0, Math.max(0, end))
+        .filter((event) => event.type === 'lease.granted' && text(event, 'step') === text(events[end], 'step'));
+      const tookMs = (events[end]?.at ?? 0) - (grants[0]?.at ?? 0);
+      return end >= 0 && tookMs >= slowTurnMs
+        ? []
+        : [{ subject: named(task), detail: `its coding step took ${tookMs} ms, which is not long` }];
+    }),
+  };
+};
+
 const models: Invariant = ({ readModels }) => ({
   looked: readModels.length,
   findings: readModels.flatMap(({ name, served, rebuilt, parked }) => [
@@ -326,6 +345,7 @@ export const invariants = {
   'facts only under a lease': factsUnderLease,
   'a fact is recorded once': factsOnce,
   'tries are explained': triesExplained,
+  'long steps are long, and done once': longSteps,
   'read models equal a rebuild': models,
   'no dead letters': noDeadLetters,
   'nothing is held of what is closed': nothingHeld,
@@ -359,6 +379,7 @@ export function check(history: History): CheckResult {
 
 /** A run in which nothing was to be published has no pushes to look at; everything else always has something. */
 const needsSomething = (invariant: InvariantName, { tasks }: History): boolean =>
-  invariant !== 'no branch without GO' || tasks.some(({ kind }) => expectations[kind].published);
+  (invariant !== 'no branch without GO' || tasks.some(({ kind }) => expectations[kind].published)) &&
+  (invariant !== 'long steps are long, and done once' || tasks.some(({ kind }) => kind === 'slow-fix'));
 
 const named = ({ key, kind, taskId }: SubmittedTask): string => `${key} (${kind}, ${taskId ?? 'no id'})`;

@@ -34,6 +34,8 @@ export interface SubmittedTask extends PlannedTask {
 
 export interface LogEvent {
   pos: number;
+  /** When it was recorded, by Postgres's clock, in milliseconds. */
+  at: number;
   streamId: string;
   version: number;
   type: string;

@@ -119,7 +119,8 @@ export class House {
   }
 }
 
-export const holderOf = (name: ServiceProcessName): string => `${name.split('/')[0]}/test-${name.replace('/', '-')}`;
+/** Under which name a process holds its leases. */
+export const holderOf = (name: string): string => `${name.split('/')[0]}/test-${name.replace('/', '-')}`;
 
 /** Text that does not compress, larger than one chunk of an artifact. */
 function ballast(seed: string): string {
@@ -143,7 +144,8 @@ function environment(
     PLUMB_NATS_URL: `nats://127.0.0.1:${nats?.port ?? 0}`,
     PLUMB_LEDGER_URL: ledger === undefined ? ledgerUrl : `http://127.0.0.1:${ledger.port}`,
     PLUMB_WORK_DIR: join(at.folder, 'work', name.replace('/', '-')),
-    PLUMB_CONCURRENCY: '2',
+    // Those who think for long are several, so that they do not hold up the rest.
+    PLUMB_CONCURRENCY: service === 'coder' ? '4' : '2',
     ...(service === 'code-host' ? local : {}),
     ...(service === 'scheduler'
       ? { ...local, PLUMB_CONCURRENCY: '8', PLUMB_RECONCILE_INTERVAL_MS: '1000', PLUMB_STEP_IDLE_AFTER_MS: '2000' }

@@ -9,6 +9,9 @@ export interface LeaseSeen {
   holder: string;
 }
 
+/** An event as the watch tells it. */
+export type Seen = Omit<LogEvent, 'at'> & { recordedAt: string };
+
 const lookMs = 40;
 
 /**
@@ -18,7 +21,7 @@ const lookMs = 40;
 export class LogEye {
   /** Events that a restore took away. */
   readonly lost: LogEvent[] = [];
-  private byTask = new Map<string, LogEvent[]>();
+  private byTask = new Map<string, Seen[]>();
   private seen = 0;
   private watch: TestSystem['watch'];
   private readonly timer: NodeJS.Timeout;
@@ -34,7 +37,7 @@ export class LogEye {
     return this.lost.length + this.seen;
   }
 
-  of(taskId: string): readonly LogEvent[] {
+  of(taskId: string): readonly Seen[] {
     return this.byTask.get(taskId) ?? [];
   }
 
@@ -43,11 +46,11 @@ export class LogEye {
   }
 
   /** Events of all tasks that fit, from the `from`-th event on. */
-  find(from: number, fits: (event: LogEvent) => boolean): LogEvent | undefined {
-    const events = this.watch.events;
+  find(from: number, fits: (event: Seen) => boolean): Seen | undefined {
+    const events = this.seenEvents();
     for (let at = Math.max(0, from - this.lost.length); at < events.length; at++) {
-      const event = events[at] as unknown as LogEvent;
-      if (fits(event)) return event;
+      const event = events[at];
+      if (event !== undefined && fits(event)) return event;
     }
     return undefined;
   }
@@ -70,6 +73,14 @@ export class LogEye {
     return found;
   }
 
+  /** Who was given the step last; undefined when nobody was. */
+  holderOf(streamId: string, step: unknown): string | undefined {
+    const granted = this.of(streamId.slice('task-'.length)).findLast(
+      ({ type, data }) => type === 'lease.granted' && data['step'] === step,
+    );
+    return granted === undefined ? undefined : String(granted.data['holder']);
+  }
+
   /** Resolves with the first answer that is not undefined, or undefined when none came in time. */
   async until<T>(ask: () => T | undefined, timeoutMs: number): Promise<T | undefined> {
     return new Promise((resolve) => {
@@ -89,8 +100,9 @@ export class LogEye {
   }
 
   /** A restore happened: what was seen beyond `head` is gone, everything else is read anew. */
-  restored(before: readonly { pos: number }[], head: number): void {
-    this.lost.push(...before.filter(({ pos }) => pos > head).map((event) => event as unknown as LogEvent));
+  restored(before: readonly unknown[], head: number): void {
+    const gone = (before as readonly Seen[]).filter(({ pos }) => pos > head);
+    this.lost.push(...gone.map(({ recordedAt, ...event }) => ({ ...event, at: Date.parse(recordedAt) })));
     this.watch = this.system.watch;
     this.byTask = new Map();
     this.seen = 0;
@@ -100,8 +112,12 @@ export class LogEye {
     clearInterval(this.timer);
   }
 
+  private seenEvents(): readonly Seen[] {
+    return this.watch.events as unknown as readonly Seen[];
+  }
+
   private look(): void {
-    const events = this.watch.events as unknown as readonly LogEvent[];
+    const events = this.seenEvents();
     for (; this.seen < events.length; this.seen++) {
       const event = events[this.seen];
       if (event === undefined || !event.streamId.startsWith('task-')) continue;

@@ -28,13 +28,17 @@ async function main(args: readonly string[]): Promise<number> {
   const run = await runPlan({
     plan,
     onProgress: (progress) => say(progressOf(progress, plan, startedAt)),
-    keep: true,
+    keep: options.keep,
     signal: interrupted.signal,
-  });
+  }).catch((error: unknown) => (error instanceof Error ? error : new Error(String(error))));
+  if (run instanceof Error) {
+    say(`the run could not be finished: ${run.message}`);
+    return interrupted.signal.aborted ? 130 : 3;
+  }
   const checked = check(run.history);
   const kept = options.keep || checked.outcome !== 'held';
   const document = documentOf({
-    ...{ plan, history: run.history, checked, durationMs: performance.now() - startedAt, repeat },
+    ...{ plan, history: run.history, starts: run.starts, checked, durationMs: performance.now() - startedAt, repeat },
     ...(run.givenUp === undefined ? {} : { givenUp: run.givenUp }),
     ...(kept ? { folder: run.folder } : {}),
   });

@@ -22,6 +22,8 @@ export interface Scene {
   patienceMs: number;
   /** Aborts when the run ends. */
   ending: AbortSignal;
+  /** One at a time among the processes of this one's service: whoever takes a step over must be able to. */
+  alone<T>(process: string, during: () => Promise<T>): Promise<T>;
   /** The server is being kept away on purpose: what cannot start meanwhile is no crash. */
   outage<T>(during: () => Promise<T>): Promise<T>;
 }

@@ -50,8 +50,8 @@ async function allEvents(log: EventLog): Promise<LogEvent[]> {
   for (;;) {
     const page = await log.readLog({ afterPos: events.at(-1)?.pos ?? 0, limit: 5_000 });
     if (page.length === 0) return events;
-    for (const { pos, streamId, version, type, data } of page)
-      events.push({ pos, streamId, version, type, data: data as Record<string, unknown> });
+    for (const { pos, recordedAt, streamId, version, type, data } of page)
+      events.push({ pos, at: Date.parse(recordedAt), streamId, version, type, data: data as Record<string, unknown> });
   }
 }
 

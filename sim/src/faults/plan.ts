@@ -24,7 +24,7 @@ export const faultKinds = {
   'nats-kill': { per: 'house', does: 'NATS is killed and started again' },
   'nats-wipe': { per: 'house', does: 'NATS is killed and its store deleted' },
   'log-foreign': { per: 'house', does: "a stranger's message in LOG, with the relay's rights" },
-  'log-purge': { per: 'house', does: 'LOG is purged by an administrator' },
+  'log-delete': { per: 'house', does: 'LOG is deleted by an administrator' },
   'postgres-restart': { per: 'house', does: 'Postgres is shut down and started again' },
   'postgres-kill': { per: 'house', does: 'Postgres is killed in the middle of appends' },
   restore: {
@@ -93,15 +93,14 @@ const targets: Readonly<Record<Exclude<ProcessKind, 'kill'>, readonly ServicePro
   drip: [...workers, 'scheduler' as const].flatMap(replicasOf),
   skew: processes,
   'disk-full': (['coder', 'gate', 'code-host'] as const).flatMap(replicasOf),
-  // Only these store artifacts that are large enough to be cut in two.
-  'upload-cut': replicasOf('code-host'),
+  'upload-cut': workers.flatMap(replicasOf),
 };
 
 /** How the faults of a long run are shared out, in parts of the whole; what is left are kills. */
 const shares: Readonly<Record<Exclude<FaultKind, 'kill'>, number>> = {
   ...{ 'kill-any': 0.01, zombie: 0.015, sleep: 0.01, cut: 0.015, double: 0.01, slow: 0.015, drip: 0.005 },
   ...{ skew: 0.01, 'disk-full': 0.008, 'upload-cut': 0.008 },
-  ...{ 'nats-restart': 0.008, 'nats-kill': 0.008, 'nats-wipe': 0.006, 'log-foreign': 0.006, 'log-purge': 0.004 },
+  ...{ 'nats-restart': 0.008, 'nats-kill': 0.008, 'nats-wipe': 0.006, 'log-foreign': 0.006, 'log-delete': 0.004 },
   ...{ 'postgres-restart': 0.006, 'postgres-kill': 0.008, restore: 0.001 },
 };
 
@@ -164,7 +163,9 @@ function faultsOf(options: PlanOptions, random: () => number): Wanted[] {
   });
   const other = (kind: Exclude<FaultKind, 'kill'>): Wanted =>
     isHouse(kind) ? { kind } : { kind, process: pick(targets[kind]) };
-  const others = faultKindNames.filter((kind) => kind !== 'kill');
+  const others = faultKindNames.filter(
+    (kind): kind is Exclude<FaultKind, 'kill'> => kind !== 'kill' && process.env['FAULTS_NO'] !== kind,
+  );
 
   const { only } = options;
   if (only !== undefined) {
@@ -194,7 +195,7 @@ function faultsOf(options: PlanOptions, random: () => number): Wanted[] {
   return [...standard, ...extra];
 }
 
-/** One of each kind first, the slow one among the first so that nobody waits for it at the end; then mostly fixes. */
+/** One of each kind, then mostly fixes. */
 function tasksOf(count: number, random: () => number): PlannedTask[] {
   const weights: readonly (readonly [TaskKind, number])[] = [
     ...([
@@ -210,6 +211,8 @@ function tasksOf(count: number, random: () => number): PlannedTask[] {
   const kinds = Array.from({ length: count }, (_, at) =>
     at < taskKinds.length ? (taskKinds[at] as TaskKind) : (lots[Math.floor(random() * lots.length)] as TaskKind),
   );
+  // Handed in first, so that nobody waits for it at the end.
+  kinds.sort((a, b) => Number(b === 'slow-fix') - Number(a === 'slow-fix'));
   return kinds.map((kind, at) => ({
     key: `task ${at + 1}`,
     kind,

@@ -45,6 +45,11 @@ export class ProcessLife {
     this.start();
   }
 
+  /** Resolves once it runs again, when it is being started again. */
+  async up(): Promise<void> {
+    await this.reviving;
+  }
+
   /** What is armed now is armed no more: the next life begins without it. */
   disarm(): void {
     this.env = {};

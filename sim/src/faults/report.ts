@@ -1,7 +1,8 @@
 import { failpointNames } from '@plumbline/failpoint';
 import type { CheckResult } from './checker.js';
 import type { FaultRecord, History } from './history.js';
-import { failpointsOf } from './places.js';
+import { holderOf } from './house.js';
+import { failpointsOf, workers } from './places.js';
 import { faultKinds, type FaultKind, type Plan } from './plan.js';
 
 export interface Tally {
@@ -19,6 +20,8 @@ export interface FaultsDocument {
   durationMs: number;
   tasks: { handedIn: number; byKind: Record<string, number>; events: number };
   faults: { planned: number; injected: number; missed: number; skipped: number; kinds: Tally[]; failpoints: Tally[] };
+  /** How many leases each replica of a worker was granted, and how often each process was started. */
+  replicas: Record<string, { leases: number; starts: number }>;
   looked: Record<string, number>;
   findings: CheckResult['findings'];
   /** Why the outcome is unknown although nothing was found. */
@@ -33,6 +36,7 @@ export function documentOf(run: {
   plan: Plan;
   history: History;
   checked: CheckResult;
+  starts: Readonly<Record<string, number>>;
   durationMs: number;
   givenUp?: string;
   folder?: string;
@@ -54,6 +58,16 @@ export function documentOf(run: {
       ? [`${of('injected')} faults happened, ${plan.wanted} were asked for`]
       : []),
   ];
+  const replicas: FaultsDocument['replicas'] = {};
+  for (const [process, starts] of Object.entries(run.starts)) {
+    const granted = history.events.filter(
+      ({ type, data }) => type === 'lease.granted' && data['holder'] === holderOf(process),
+    );
+    replicas[process] = { leases: granted.length, starts };
+    const worker = (workers as readonly string[]).includes(process.split('/')[0] ?? '');
+    if (worker && granted.length === 0)
+      unproven.push(`${process} was never given a step: one replica did all the work`);
+  }
   const byKind: Record<string, number> = {};
   for (const { kind } of history.tasks) byKind[kind] = (byKind[kind] ?? 0) + 1;
   return {
@@ -70,6 +84,7 @@ export function documentOf(run: {
       kinds,
       failpoints,
     },
+    replicas,
     looked: checked.looked,
     findings: checked.findings,
     unproven,
@@ -114,6 +129,12 @@ export function textOf(document: FaultsDocument, records: readonly FaultRecord[]
     ...missing
       .slice(0, 40)
       .map(({ fault, outcome, evidence }) => `  ${outcome} ${describeFault(fault)}: ${evidence.slice(0, 300)}`),
+    '',
+    'processes, with the leases they were granted and how often they were started',
+    ...Object.entries(document.replicas).map(
+      ([process, { leases, starts }]) =>
+        `  ${process.padEnd(14)} ${String(leases).padStart(5)} leases ${String(starts).padStart(5)} starts`,
+    ),
     '',
     'checked',
     ...Object.entries(document.looked).map(([name, looked]) => {

@@ -30,6 +30,8 @@ export interface Progress {
 
 export interface RunResult {
   history: History;
+  /** How often each process was started. */
+  starts: Record<string, number>;
   /** Where logs, states and the origin are, when they are kept. */
   folder: string;
   /** Puts the house away; `keep` leaves the folder. */
@@ -40,6 +42,7 @@ export interface RunResult {
 
 const openAtOnce = 8;
 const roundMs = 100;
+const triesMax = 3;
 
 /** Runs a plan: starts everything, hands in the tasks, injects the faults, waits until both have come to an end, and reads what is left. */
 export async function runPlan(options: RunOptions): Promise<RunResult> {
@@ -67,6 +70,8 @@ class Run {
   private readonly records: FaultRecord[] = [];
   private readonly crashes: Crash[] = [];
   private readonly ending = new AbortController();
+  /** By service, the last of those that want it to themselves. */
+  private readonly turns = new Map<string, Promise<unknown>>();
   private outages = 0;
   private outageEndedAt = -Infinity;
   private givenUp: string | undefined;
@@ -102,6 +107,7 @@ class Run {
     };
     return {
       history,
+      starts: Object.fromEntries([...this.lives].map(([name, { starts }]) => [name, starts + 1])),
       folder: this.house.folder,
       close: (keep) => this.house.stop(keep),
       ...(this.givenUp === undefined ? {} : { givenUp: this.givenUp }),
@@ -165,9 +171,9 @@ class Run {
   }
 
   private async note(fault: Fault, strike: () => Promise<Struck>): Promise<void> {
-    let struck: Struck;
-    if (this.ending.signal.aborted) struck = { outcome: 'missed', evidence: 'the run was over before its turn came' };
-    else
+    let struck: Struck = { outcome: 'missed', evidence: 'the run was over before its turn came' };
+    // A moment that did not come, or passed too quickly, is waited for again.
+    for (let tries = 0; tries < triesMax && struck.outcome === 'missed' && !this.ending.signal.aborted; tries++)
       struck = await strike().catch((error: unknown): Struck => ({
         outcome: 'missed',
         evidence: `it could not be injected: ${error instanceof Error ? error.message : String(error)}`.slice(0, 1_000),
@@ -194,6 +200,15 @@ class Run {
       lives: this.lives,
       patienceMs: this.options.patienceMs ?? 90_000,
       ending: this.ending.signal,
+      alone: (process, during) => {
+        const service = process.split('/')[0] ?? '';
+        const turn = (this.turns.get(service) ?? Promise.resolve()).then(during);
+        this.turns.set(
+          service,
+          turn.catch(() => undefined),
+        );
+        return turn;
+      },
       outage: async (during) => {
         this.outages += 1;
         try {

@@ -8,7 +8,8 @@ import { shippedPolicies, type Policy } from '@plumbline/domain';
 
 /** What becomes of a task when nothing goes wrong, and so also when everything does. */
 export type TaskKind = 'fix' | 'slow-fix' | 'trap' | 'ruled' | 'waived' | 'declined' | 'cancelled';
-export const taskKinds: readonly TaskKind[] = ['fix', 'slow-fix', 'trap', 'ruled', 'waived', 'declined', 'cancelled'];
+/** The slow one last: a run of few tasks does without it. */
+export const taskKinds: readonly TaskKind[] = ['fix', 'trap', 'ruled', 'waived', 'declined', 'cancelled', 'slow-fix'];
 
 /** How a task must end. `escalated`: it waits for a human, and stays open. */
 export interface Expectation {

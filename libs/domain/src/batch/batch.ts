@@ -81,13 +81,43 @@ export function batchNameOf(source: string): string | undefined {
   return batchNameSchema.safeParse(name).success ? name : undefined;
 }
 
-/** The entries in the order of the file, and everything that is wrong with them as a whole: keys that are missing or taken, nowhere to work. */
-export function batchEntries(document: BatchDocument): { entries: BatchEntry[]; problems: Problem[] } {
+/**
+ * A document made of the parts of a value that are as they should be, for finding what else is wrong with it; `positions` are those of its
+ * tasks in the value. Undefined when nothing more could be said without guessing.
+ */
+export function soundPart(value: unknown): { document: BatchDocument; positions: number[] } | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  const { repository, base, tasks } = value as Record<string, unknown>;
+  if (!Array.isArray(tasks)) return undefined;
+  const sound = tasks
+    .slice(0, batchTasksMax)
+    .map((task: unknown, position) => ({ task, position }))
+    .filter(({ task }) => batchEntrySchema.safeParse(task).success);
+  const given = {
+    schema: 'plumbline.batch/1',
+    name: 'unnamed',
+    repository,
+    base,
+    tasks: sound.map(({ task }) => task),
+  };
+  const parsed = batchDocumentSchema.safeParse(given);
+  return parsed.success ? { document: parsed.data, positions: sound.map(({ position }) => position) } : undefined;
+}
+
+/**
+ * The entries in the order of the file, and everything that is wrong with them as a whole: keys that are missing or taken, nowhere to
+ * work. `positions` are those of the tasks in the file, where some were left out.
+ */
+export function batchEntries(
+  document: BatchDocument,
+  positions?: readonly number[],
+): { entries: BatchEntry[]; problems: Problem[] } {
   const problems: Problem[] = [];
   const entries: BatchEntry[] = [];
   const first = new Map<string, number>();
   const { policy, priority, publish } = document;
-  for (const [index, given] of document.tasks.entries()) {
+  for (const [at, given] of document.tasks.entries()) {
+    const index = positions?.[at] ?? at;
     const wrong = (field: string, value: string, expected: string): void =>
       void problems.push({ field: `tasks.${index}.${field}`, value, expected });
     const key = given.key ?? keyOf(given.issue);

@@ -6,9 +6,8 @@ interface Pair {
   client: Socket;
   server: Socket;
   doubler: NatsDoubler;
-  sentBytes: number;
-  /** Whether what the client sends now is the upload of an artifact, as far as its first line says. */
-  uploads: boolean;
+  /** How much more of the upload that the client sends is let through before it is cut; undefined while none is to be cut. */
+  uploadLeftBytes?: number;
 }
 
 /**
@@ -22,7 +21,7 @@ export class TcpProxy {
   private isCut = false;
   private doubles = false;
   private dripMs = 0;
-  private uploadCutAfterBytes: number | undefined;
+  private cutsNextUpload = false;
 
   private constructor(
     private readonly listener: Server,
@@ -60,16 +59,16 @@ export class TcpProxy {
     for (const pair of [...this.pairs]) this.end(pair);
   }
 
-  /** The next upload of an artifact is cut once `bytes` of it were sent. */
-  cutUploadAfter(bytes: number): void {
-    this.uploadCutAfterBytes = bytes;
+  /** The next upload (a PUT over HTTP that says its length) is cut when half of its body was sent. */
+  cutNextUpload(): void {
+    this.cutsNextUpload = true;
   }
 
   /** All as it should be again. */
   heal(): void {
     this.isCut = false;
     this.dripMs = 0;
-    this.uploadCutAfterBytes = undefined;
+    this.cutsNextUpload = false;
     if (this.doubles) for (const pair of [...this.pairs]) this.end(pair);
     this.doubles = false;
   }
@@ -88,7 +87,7 @@ export class TcpProxy {
       return;
     }
     const server = connect(this.target());
-    const pair: Pair = { client, server, doubler: new NatsDoubler(), sentBytes: 0, uploads: false };
+    const pair: Pair = { client, server, doubler: new NatsDoubler() };
     this.pairs.add(pair);
     for (const socket of [client, server]) {
       socket.setNoDelay(true);
@@ -119,19 +118,23 @@ export class TcpProxy {
   }
 
   private up(pair: Pair, chunk: Buffer): void {
-    const head = chunk.toString('latin1', 0, 64);
-    if (/^[A-Z]+ \/\S* HTTP\/1/.test(head)) {
-      pair.uploads = /^(PUT|POST) \S*\/artifacts/.test(head);
-      pair.sentBytes = 0;
+    if (this.cutsNextUpload && chunk.toString('latin1', 0, 4) === 'PUT ') {
+      const head = chunk.toString('latin1').split('\r\n\r\n')[0] ?? '';
+      const length = Number(/^content-length: *(\d+)/im.exec(head)?.[1] ?? Number.NaN);
+      if (length > 1) {
+        this.cutsNextUpload = false;
+        pair.uploadLeftBytes = head.length + 4 + Math.floor(length / 2);
+      }
     }
-    const limit = this.uploadCutAfterBytes;
-    if (pair.uploads && limit !== undefined && pair.sentBytes + chunk.length > limit) {
-      this.uploadCutAfterBytes = undefined;
-      this.counts.uploadsCut += 1;
-      pair.server.write(chunk.subarray(0, Math.max(0, limit - pair.sentBytes)), () => this.end(pair));
-      return;
+    if (pair.uploadLeftBytes !== undefined) {
+      const part = chunk.subarray(0, pair.uploadLeftBytes);
+      pair.uploadLeftBytes -= part.length;
+      if (pair.uploadLeftBytes === 0) {
+        this.counts.uploadsCut += 1;
+        pair.server.write(part, () => this.end(pair));
+        return;
+      }
     }
-    pair.sentBytes += chunk.length;
     if (!pair.server.write(chunk)) {
       pair.client.pause();
       pair.server.once('drain', () => pair.client.resume());

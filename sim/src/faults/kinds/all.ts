@@ -2,7 +2,7 @@ import type { HouseNemesis, ProcessNemesis, Scene, Struck } from '../nemesis.js'
 import type { HouseFault, HouseKind, ProcessFault, ProcessKind } from '../plan.js';
 import type { ProcessLife } from '../process-life.js';
 import { kill, killAny } from './kill.js';
-import { logForeign, logPurge, natsKill, natsRestart, natsWipe } from './nats.js';
+import { logForeign, logDelete, natsKill, natsRestart, natsWipe } from './nats.js';
 import { postgresKill, postgresRestart, restore } from './postgres.js';
 import { sleep, slow, zombie } from './stopped.js';
 import { diskFull, skew } from './surroundings.js';
@@ -15,7 +15,7 @@ const ofProcesses: { readonly [K in ProcessKind]: ProcessNemesis<K> } = {
 
 const ofTheHouse: { readonly [K in HouseKind]: HouseNemesis<K> } = {
   ...{ 'nats-restart': natsRestart, 'nats-kill': natsKill, 'nats-wipe': natsWipe },
-  ...{ 'log-foreign': logForeign, 'log-purge': logPurge },
+  ...{ 'log-foreign': logForeign, 'log-delete': logDelete },
   ...{ 'postgres-restart': postgresRestart, 'postgres-kill': postgresKill, restore },
 };
 

@@ -54,13 +54,18 @@ export const logForeign: HouseNemesis<'log-foreign'> = async (_, scene) => {
     : missed(`stored at sequence ${stored.seq}, and LOG was not made anew within ${recoveryMs} ms`);
 };
 
-/** With an administrator's rights: all messages are gone, the stream is there. */
-export const logPurge: HouseNemesis<'log-purge'> = async (_, scene) => {
+/** With an administrator's rights: the stream is gone, the server goes on. (Purging it, or deleting a message of it, the server refuses.) */
+export const logDelete: HouseNemesis<'log-delete'> = async (_, scene) => {
   const bus = await scene.house.system.client('ledger');
-  const purged = await bus.jsm.streams.purge('LOG').catch((error: unknown) => String(error));
-  if (typeof purged === 'string') return missed(`the server refused it: ${purged}`);
-  const from = scene.eye.count;
-  return injected(`${purged.purged} messages were purged; ${await goesOn(scene, from)}`);
+  const { state } = await bus.jsm.streams.info('LOG');
+  const refused = await bus.jsm.streams.purge('LOG').then(
+    () => false,
+    () => true,
+  );
+  await bus.jsm.streams.delete('LOG');
+  const rebuilt = await rebuilds(scene);
+  const how = `purging was ${refused ? 'refused' : 'taken'}, ${state.messages} messages were deleted with their stream`;
+  return rebuilt ? injected(`${how}; LOG was made anew`) : missed(`${how}, and LOG was not made anew`);
 };
 
 /** Whether one of the ledgers says, from now on, that LOG is being made anew. */

@@ -4,17 +4,27 @@ import { injected, missed, pause, type ProcessNemesis, type Scene } from '../nem
 import type { ProcessLife } from '../process-life.js';
 
 const slowMs = 2_000;
+const takenOverMs = 60_000;
 
 /**
  * Stops a worker at a failpoint, lets its leases run out (their rows are aged), waits until somebody else has the step, lets it go on, and
  * looks at what became of the late one.
  */
-async function outliveLease(
+const outliveLease = (
   life: ProcessLife,
   scene: Scene,
   failpoint: string,
   untilDone: boolean,
-): Promise<{ lease: LeaseSeen; from: number } | string> {
+): Promise<Outlived | string> => scene.alone(life.name, () => sleepOver(life, scene, failpoint, untilDone));
+
+type Outlived = { lease: LeaseSeen; from: number };
+
+async function sleepOver(
+  life: ProcessLife,
+  scene: Scene,
+  failpoint: string,
+  untilDone: boolean,
+): Promise<Outlived | string> {
   const { house, eye } = scene;
   const from = eye.count;
   await life.begin({ PLUMB_FAILPOINTS: `${failpoint}=stop@1` });
@@ -28,12 +38,12 @@ async function outliveLease(
       eye
         .of(lease.taskId)
         .find(({ type: t, data }) => t === type && data['step'] === lease.step && Number(data['epoch']) >= epoch);
-    const next = await eye.until(() => ofStep('lease.granted', lease.epoch + 1), 30_000);
+    const next = await eye.until(() => ofStep('lease.granted', lease.epoch + 1), takenOverMs);
     if (next === undefined) return `nobody took over ${lease.step} of ${lease.taskId}`;
     if (untilDone)
       await eye.until(
         () => eye.of(lease.taskId).find(({ type, data }) => stepEndings.has(type) && data['step'] === lease.step),
-        30_000,
+        takenOverMs,
       );
     return { lease, from };
   } finally {
@@ -73,6 +83,7 @@ export const sleep: ProcessNemesis<'sleep'> = async (_, life, scene) => {
 
 /** Stopped for a while, well within its leases, while the others go on. */
 export const slow: ProcessNemesis<'slow'> = async (fault, life, scene) => {
+  await life.up();
   if (!life.running) return missed(`${fault.process} did not run`);
   const from = scene.eye.count;
   life.signal('SIGSTOP');

@@ -1,5 +1,8 @@
+import { statfsSync } from 'node:fs';
 import { holderOf } from '../house.js';
-import { injected, missed, skipped, type ProcessNemesis } from '../nemesis.js';
+import { injected, missed, skipped, type ProcessNemesis, type Scene, type Struck } from '../nemesis.js';
+import type { ProcessFault } from '../plan.js';
+import type { ProcessLife } from '../process-life.js';
 import { stepEndings } from '../log-eye.js';
 
 const skewShownMs = 1_800_000;
@@ -45,26 +48,39 @@ export const skew: ProcessNemesis<'skew'> = async (fault, life, { house, eye, pa
 };
 
 /** A life on a full disk, until a step of it has failed for that. */
-export const diskFull: ProcessNemesis<'disk-full'> = async (fault, life, { house, eye, patienceMs, ending }) => {
+export const diskFull: ProcessNemesis<'disk-full'> = (fault, life, scene) =>
+  scene.alone(life.name, () => fillDisk(fault, life, scene));
+
+async function fillDisk(
+  fault: ProcessFault<'disk-full'>,
+  life: ProcessLife,
+  { house, eye, patienceMs, ending }: Scene,
+): Promise<Struck> {
   const disk = house.disks[fault.id % Math.max(1, house.disks.length)];
   if (disk === undefined) return skipped(house.whyNoDisks ?? 'there is no small file system');
   const from = eye.count;
+  const holder = holderOf(life.name);
   await life.begin({ PLUMB_WORK_DIR: disk });
   try {
+    // Undone after the first step that failed: a worker that stays on a full disk takes every try of a step, and fails them all.
     const failed = await eye.until(() => {
       if (ending.aborted) return false;
       return eye.find(
         from,
-        ({ type, data }) => stepEndings.has(type) && /no space left|ENOSPC/i.test(String(data['detail'] ?? '')),
+        ({ streamId, type, data }) =>
+          stepEndings.has(type) &&
+          wantOfSpace.has(String(data['code'])) &&
+          eye.holderOf(streamId, data['step']) === holder,
       );
     }, patienceMs);
-    if (failed === undefined || failed === false) return missed('no step failed for want of space');
-    return injected(
-      `${String(data(failed)['step'])} ended with ${String(data(failed)['code'])} under ${holderOf(life.name)}`,
-    );
+    if (failed === undefined || failed === false) return missed('no step of it failed');
+    const { step, code, detail } = failed.data as { step: string; code: string; detail: string };
+    const { bavail } = statfsSync(disk);
+    return injected(`${step} ended with ${code} (${detail.slice(0, 80)}), ${bavail} blocks were free`);
   } finally {
     await life.begin({});
   }
-};
+}
 
-const data = (event: { data: Record<string, unknown> }): Record<string, unknown> => event.data;
+/** How a step fails that cannot write: as a fault of the machine. */
+const wantOfSpace: ReadonlySet<string> = new Set(['WORKSPACE_SETUP', 'GATE_ERROR', 'REPOSITORY_UNREACHABLE']);

@@ -1,22 +1,24 @@
 import { holderOf } from '../house.js';
-import { injected, missed, pause, type ProcessNemesis } from '../nemesis.js';
+import { injected, missed, type ProcessNemesis, type Scene, type Struck } from '../nemesis.js';
+import type { ProcessLife } from '../process-life.js';
 
+const takenOverMs = 60_000;
 const deliveriesDoubled = 8;
 const dripMs = 25;
 const chunksDripped = 20;
-const chunkBytes = 100_000;
 
 /** Cut off from NATS while it holds a lease, until the lease is somebody else's; then back. */
-export const cut: ProcessNemesis<'cut'> = async (_, life, { house, eye, patienceMs }) => {
+export const cut: ProcessNemesis<'cut'> = (_, life, scene) => scene.alone(life.name, () => cutOff(life, scene));
+
+async function cutOff(life: ProcessLife, { house, eye, patienceMs }: Scene): Promise<Struck> {
   const wire = house.wiresOf(life.name).nats;
   const lease = await eye.until(() => eye.leasesOf(holderOf(life.name)).at(-1), patienceMs);
   if (lease === undefined) return missed('it never held a lease');
   wire.cut();
   try {
-    await pause(300);
     const aged = await house.ageLeases(life.name);
     if (aged === 0) return missed(`${lease.step} of ${lease.taskId} was over before its lease could run out`);
-    const expired = await eye.until(
+    const next = await eye.until(
       () =>
         eye
           .of(lease.taskId)
@@ -24,14 +26,14 @@ export const cut: ProcessNemesis<'cut'> = async (_, life, { house, eye, patience
             ({ type, data }) =>
               type === 'lease.granted' && data['step'] === lease.step && Number(data['epoch']) > lease.epoch,
           ),
-      30_000,
+      takenOverMs,
     );
-    if (expired === undefined) return missed(`nobody took over ${lease.step} of ${lease.taskId}`);
-    return injected(`${lease.step} of ${lease.taskId} went to epoch ${String(expired.data['epoch'])} meanwhile`);
+    if (next === undefined) return missed(`nobody took over ${lease.step} of ${lease.taskId}`);
+    return injected(`${lease.step} of ${lease.taskId} went to epoch ${String(next.data['epoch'])} meanwhile`);
   } finally {
     wire.heal();
   }
-};
+}
 
 /** Every JetStream delivery to it comes twice, until several did. */
 export const double: ProcessNemesis<'double'> = async (_, life, { house, eye, patienceMs }) => {
@@ -65,12 +67,12 @@ export const drip: ProcessNemesis<'drip'> = async (_, life, { house, eye, patien
 export const uploadCut: ProcessNemesis<'upload-cut'> = async (_, life, { house, eye, patienceMs }) => {
   const wire = house.wiresOf(life.name).ledger;
   const before = wire.counts.uploadsCut;
-  wire.cutUploadAfter(chunkBytes);
+  wire.cutNextUpload();
   try {
     await eye.until(() => (wire.counts.uploadsCut > before ? true : undefined), patienceMs);
     return wire.counts.uploadsCut === before
-      ? missed('it stored no artifact of that size')
-      : injected(`an upload was cut after ${chunkBytes} bytes`);
+      ? missed('it stored no artifact')
+      : injected('an upload was cut when half of it was sent');
   } finally {
     wire.heal();
   }
