@@ -62,7 +62,7 @@ async function rebuilt({ admin }: BenchPostgres, pos: number, running: () => boo
   const until = performance.now() + patienceMs;
   for (;;) {
     const { rows } = await admin.query<{ done: boolean | null }>(
-      `SELECT bool_and(version > 0 AND pos = $1) AND count(*) >= 3 AS done FROM es.checkpoint WHERE generation = 'live'`,
+      `SELECT bool_and(version > 0 AND pos >= $1) AND count(*) >= 3 AS done FROM es.checkpoint WHERE generation = 'live'`,
       [pos],
     );
     if (rows[0]?.done === true) return;

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { failpoint } from '@plumbline/failpoint';
 import type { Pool, PoolClient } from 'pg';
 import { errorCode } from './errors.js';
 import {
@@ -10,7 +11,7 @@ import {
 } from './projection-batch.js';
 import { readPage } from './projection-read.js';
 import type { ParkedEvent, Projection } from './projection.js';
-import { inTransaction, openSession } from './session.js';
+import { inTransaction, underLock } from './session.js';
 
 const swapLockTimeoutMs = 200;
 const swapPauseMs = 50;
@@ -29,24 +30,13 @@ export async function rebuildProjection(
   schema: string,
   batchSize: number,
 ): Promise<{ pos: number; parked: ParkedEvent[] }> {
-  const session = await openSession(pool);
-  let broken: Error | undefined;
-  try {
-    const lock = [`rebuild ${projection.name}`];
-    await session.client.query('SELECT pg_advisory_lock(hashtextextended($1, 0))', lock);
+  return underLock(pool, `rebuild ${projection.name}`, async () => {
     const target: ProjectionTarget = { projection, generation: 'next', schema: `${schema}_next` };
     const epoch = await createNext(pool, target);
     const parked = await fillNext(pool, target, batchSize);
     const swapped = await swapWhenFree(pool, target, schema, epoch);
-    await session.client.query('SELECT pg_advisory_unlock(hashtextextended($1, 0))', lock);
     return { pos: swapped.pos, parked: [...parked, ...swapped.parked] };
-  } catch (error) {
-    // Closing the session gives the lock back, whatever state it is in.
-    broken = error instanceof Error ? error : new Error(String(error));
-    throw error;
-  } finally {
-    session.release(broken);
-  }
+  });
 }
 
 async function createNext(pool: Pool, target: ProjectionTarget): Promise<string> {
@@ -156,5 +146,6 @@ async function swap(client: PoolClient, target: ProjectionTarget, schema: string
       name,
     ]);
   }
+  failpoint('projection.swapped');
   return reached;
 }

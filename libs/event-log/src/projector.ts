@@ -1,3 +1,4 @@
+import { failpoint } from '@plumbline/failpoint';
 import type { PoolClient } from 'pg';
 import { isTransientFailure, OperationalError, toOperationalError } from './errors.js';
 import type { EventLog } from './event-log.js';
@@ -209,7 +210,9 @@ export class Projector {
     const attempt = (careful: boolean): Promise<ParkedEvent[] | undefined> =>
       inTransaction(this.log.pool, async (client) => {
         if (!(await moveCheckpoint(client, this.target, from, to))) return undefined;
-        return applyEvents(client, this.target, events, careful);
+        const parked = await applyEvents(client, this.target, events, careful);
+        failpoint('projection.written');
+        return parked;
       });
     const parked = await attempt(false).catch((error: unknown) => {
       if (error instanceof PoisonedBatch) return attempt(true);

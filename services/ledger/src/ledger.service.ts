@@ -1,7 +1,7 @@
 import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import type { Bus } from '@plumbline/bus';
 import { EventLog, OperationalError, Projector, Sequencer, type Projection } from '@plumbline/event-log';
-import { BUS, DRAINS, HEALTH, LOG, type Drains, type Health, type Log } from '@plumbline/host';
+import { BUS, DRAINS, LOG, type Drains, type Log } from '@plumbline/host';
 import type { DataSource } from 'typeorm';
 import { Doors } from './doors.js';
 import type { LedgerMetrics } from './metrics.js';
@@ -31,7 +31,6 @@ export class LedgerService implements OnApplicationBootstrap {
     @Inject(READ_MODELS) private readonly models: DataSource,
     @Inject(LEDGER_METRICS) private readonly metrics: LedgerMetrics,
     @Inject(LOG) private readonly logger: Log,
-    @Inject(HEALTH) private readonly health: Health,
     @Inject(DRAINS) private readonly drains: Drains,
   ) {
     const onError = (what: string) => (err: unknown) => this.logger.error({ err }, `${what} failed; it goes on`);
@@ -52,6 +51,7 @@ export class LedgerService implements OnApplicationBootstrap {
         metrics.plumb_log_stream_rebuilds_total.inc(1);
         this.logger.error({ why }, 'LOG is being rebuilt from the log');
       },
+      onEpoch: (why) => this.logger.error({ why }, 'events of the log were lost: a new epoch began'),
       onError: onError('the relay'),
     });
     this.sequencer = new Sequencer(log, {
@@ -77,10 +77,8 @@ export class LedgerService implements OnApplicationBootstrap {
 
   async onApplicationBootstrap(): Promise<void> {
     await this.models.initialize();
-    this.health.register('postgres', async () => {
-      const { pos } = await this.log.head();
-      return { ok: true, detail: `the log is at position ${pos}` };
-    });
+    if (await this.log.keepEpoch())
+      this.logger.error('the log was restored, copied or failed over: a new epoch began, see log.epoch-started');
     this.sequencer.start();
     this.relay.start();
     this.sweeper.start();
@@ -108,6 +106,7 @@ export class LedgerService implements OnApplicationBootstrap {
   /** Gauges that nobody pushes. A failure shows in readiness; here it is only a missing point. */
   private async measure(): Promise<void> {
     try {
+      this.metrics.plumb_log_epochs.set((await this.log.head()).epochNumber);
       for (const { name, projector } of this.projectors) {
         this.metrics.plumb_projection_position.set(await projector.position(), { projection: name });
         this.metrics.plumb_projection_parked_events.set((await projector.parked()).length, { projection: name });

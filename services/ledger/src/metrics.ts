@@ -22,6 +22,12 @@ export const ledgerMetrics = [
     buckets: [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
   },
   { kind: 'gauge', name: 'plumb_log_head_position', help: 'Position of the last numbered event.', labels: [] },
+  {
+    kind: 'gauge',
+    name: 'plumb_log_epochs',
+    help: 'Epochs of the log: 1, and one more for each time that events turned out to be lost or the log to be elsewhere.',
+    labels: [],
+  },
   { kind: 'gauge', name: 'plumb_log_relay_position', help: 'Position of the last event published to LOG.', labels: [] },
   { kind: 'counter', name: 'plumb_log_relayed_total', help: 'Events published to LOG.', labels: [] },
   {

@@ -25,7 +25,7 @@ const isTelling: ReadonlySet<string> = new Set(telling);
 /** The list of tasks as people see it: one row a task. */
 export const tasksProjection: Projection = {
   name: 'tasks',
-  version: 1,
+  version: 2,
   ddl: (schema) => `
     CREATE TABLE ${schema}.task (
       task_id text PRIMARY KEY,
@@ -39,12 +39,18 @@ export const tasksProjection: Projection = {
       verdict text,
       outcome text,
       waiting_for text,
+      source text COLLATE "C" NOT NULL,
+      submission_id text COLLATE "C" NOT NULL,
       submitted_pos bigint NOT NULL,
       updated_pos bigint NOT NULL,
       submitted_at timestamptz NOT NULL,
-      updated_at timestamptz NOT NULL
+      updated_at timestamptz NOT NULL,
+      closed_at timestamptz
     );
-    CREATE INDEX ON ${schema}.task (phase, submitted_pos);`,
+    CREATE INDEX ON ${schema}.task (submitted_pos);
+    CREATE INDEX ON ${schema}.task (phase, submitted_pos);
+    CREATE INDEX ON ${schema}.task (submission_id);
+    CREATE INDEX ON ${schema}.task (updated_at);`,
   dataOf: telling,
   apply: (client, schema, recorded) => applyBatch(client, schema, [recorded]),
   applyBatch,
@@ -84,8 +90,17 @@ function insertOf(
   { data }: Extract<PlumblineEvent, { type: 'task.submitted' }>,
   { pos, recordedAt }: ProjectedEvent,
 ): TaskInsert {
-  const { issue, repository, policy, priority } = data;
-  const said = { title: issue.title, repository: repository.url, base: repository.base, policy: policy.name, priority };
+  const { issue, repository, policy, priority, source, submissionId } = data;
+  const { title } = issue;
+  const said = {
+    title,
+    repository: repository.url,
+    base: repository.base,
+    policy: policy.name,
+    priority,
+    source,
+    submissionId,
+  };
   const stands = { ...unchanged(taskId), phase: 'submitted', submittedPos: pos, submittedAt: recordedAt };
   return { ...said, ...stands, updatedPos: pos, updatedAt: recordedAt };
 }
@@ -97,6 +112,7 @@ const unchanged = (taskId: string): TaskChange => ({
   outcome: null,
   attempts: 0,
   waitingFor: null,
+  closedAt: null,
   updatedPos: 0,
   updatedAt: '',
 });
@@ -106,6 +122,7 @@ function note(change: TaskChange, event: PlumblineEvent | undefined, recorded: P
   const phase = phaseAfter(event ?? { type: recorded.type as Exclude<EventType, (typeof telling)[number]> });
   if (phase !== undefined) {
     change.phase = phase;
+    if (phase === 'closed') change.closedAt = recorded.recordedAt;
     change.waitingFor = event === undefined ? null : waitingFor(event);
   }
   if (event?.type === 'verdict.reached') change.verdict = event.data.judgement.verdict;
