@@ -4,15 +4,22 @@ import { EventLog, OperationalError, Projector, Sequencer, type Projection } fro
 import { BUS, DRAINS, HEALTH, LOG, type Drains, type Health, type Log } from '@plumbline/host';
 import type { DataSource } from 'typeorm';
 import { Doors } from './doors.js';
+import { HeldRequests } from './http/held-requests.js';
 import type { LedgerMetrics } from './metrics.js';
 import { escalationsProjection } from './projections/escalations.js';
+import { queueProjection } from './projections/queue.js';
 import { tasksProjection } from './projections/tasks.js';
 import { verdictsProjection } from './projections/verdicts.js';
 import { Relay } from './relay/relay.js';
 import { Sweeper } from './sweeper.js';
 import { EVENT_LOG, LEDGER_METRICS, READ_MODELS } from './tokens.js';
 
-export const projections: readonly Projection[] = [tasksProjection, verdictsProjection, escalationsProjection];
+export const projections: readonly Projection[] = [
+  tasksProjection,
+  verdictsProjection,
+  escalationsProjection,
+  queueProjection,
+];
 
 /** The ledger's loops: doors, sequencer, projectors, relay, sweeper. Starts them in order and drains them in the opposite one. */
 @Injectable()
@@ -33,6 +40,7 @@ export class LedgerService implements OnApplicationBootstrap {
     @Inject(LOG) private readonly logger: Log,
     @Inject(HEALTH) private readonly health: Health,
     @Inject(DRAINS) private readonly drains: Drains,
+    @Inject(HeldRequests) private readonly held: HeldRequests,
   ) {
     const onError = (what: string) => (err: unknown) => this.logger.error({ err }, `${what} failed; it goes on`);
     this.projectors = projections.map((projection) => ({
@@ -94,6 +102,7 @@ export class LedgerService implements OnApplicationBootstrap {
   }
 
   private async drain(): Promise<void> {
+    this.held.end();
     await this.doors.close();
     clearInterval(this.gauges);
     await this.measuring;
