@@ -87,9 +87,12 @@ export function parseInput(operation: OperationShape, matched: Matched, request:
     }),
   );
   const input = { ...read(operation.params, matched.params), ...read(operation.headers, headers) };
-  for (const name of Object.keys(matched.query))
-    if (!Object.hasOwn(operation.query?.shape ?? {}, name)) problems.push(unknownParameter(operation, name));
-  const query = read(operation.query, matched.query);
+  const isKnown = (name: string): boolean => Object.hasOwn(operation.query?.shape ?? {}, name);
+  const [known, unknown] = [true, false].map((side) =>
+    Object.keys(matched.query).filter((name) => isKnown(name) === side),
+  );
+  for (const name of unknown ?? []) problems.push(unknownParameter(operation, name));
+  const query = read(operation.query, Object.fromEntries((known ?? []).map((name) => [name, matched.query[name]])));
   if (problems.length > 0) {
     const [first] = problems as [Problem];
     throw new ApiProblem('invalid-request', `${first.field}: got ${first.value}, expected ${first.expected}`, {
