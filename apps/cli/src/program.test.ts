@@ -184,11 +184,11 @@ describe('the ledger', () => {
       tasks: [{ id, state: 'closed', verdict: 'GO', title: 'A \u001b[2Jtitle' }],
     };
     await withLedger(
-      (_, response) => json(response, tasks),
+      (request, response) => json(response, request.url?.includes('state=coding') ? { ...tasks, tasks: [] } : tasks),
       async (requests) => {
         const { code, out } = await plumb('list');
         expect({ code, out }).toEqual({ code: 0, out: 't-aaaaaaaa  GO  closed  A title\n' });
-        expect(requests[0]).toBe('/tasks?limit=1000 Bearer secret');
+        expect(requests[0]).toBe('/v1/tasks?limit=1000 Bearer secret');
         expect(JSON.parse((await plumb('list', '--json', '--state', 'coding')).out)).toEqual({ ...tasks, tasks: [] });
       },
     );
@@ -227,15 +227,15 @@ describe('the ledger', () => {
     };
     await withLedger(
       (request, response) => {
-        if (request.url?.startsWith('/tasks/zz') === true) json(response, { message: 'no' }, 404);
-        else if (request.url?.startsWith('/tasks/t-?') === true) json(response, {}, 500);
-        else if (request.url === '/tasks/t-ab')
+        if (request.url?.startsWith('/v1/tasks/zz') === true) json(response, { message: 'no' }, 404);
+        else if (request.url?.startsWith('/v1/tasks/t-?') === true) json(response, {}, 500);
+        else if (request.url === '/v1/tasks/t-ab')
           json(response, { message: 't-ab is the beginning of several task ids; give more of it' }, 400);
         else json(response, request.url?.endsWith('/why') === true ? found : task);
       },
       async (requests) => {
         expect((await plumb('why', 'T-AAA')).code).toBe(0);
-        expect(requests.at(-1)).toContain(`/tasks/${id}/why`);
+        expect(requests.at(-1)).toContain(`/v1/tasks/${id}/why`);
         const document = JSON.parse((await plumb('why', id, '--json')).out) as unknown;
         expect(document).toEqual({ schema: 'plumbline.why/1', subject: id, state: 'closed', reasons: found });
         expect(await plumb('why', 'zz')).toMatchObject({

@@ -189,14 +189,30 @@ function addTasks(program: Command, add: Add): void {
     .option('--policy <policy>', 'strict, standard, advisory or a file', 'standard')
     .addOption(new Option('--format <format>', 'how to print the result').choices(['text', 'json']).default('text'));
   add(program, 'submit', 'hand over an issue', async () => as((await import('./commands/submit.js')).submit))
-    .requiredOption('--repo <url|dir>', 'where the repository is')
-    .requiredOption('--base <rev>', 'the revision to start from')
-    .requiredOption('--issue <file>', 'the issue; its first line is the title (- reads stdin)')
+    .option('--repo <url|dir>', 'where the repository is')
+    .option('--base <rev>', 'the revision to start from')
+    .option('--issue <file>', 'the issue; its first line is the title (- reads stdin)')
+    .addOption(
+      new Option(
+        '--batch <file>',
+        'many issues (YAML or JSON), followed to their end; the same again goes on',
+      ).conflicts([...['repo', 'base', 'issue', 'policy', 'priority', 'publish', 'key', 'wait']]),
+    )
+    .option('--parallel <n>', 'tasks of the batch under way at once', wholeNumber)
     .option('--policy <policy>', 'strict, standard, advisory or a file')
     .addOption(new Option('--priority <priority>', 'which tasks go first').choices(['batch', 'normal', 'high']))
     .addOption(new Option('--publish <what>', 'what happens on GO').choices(['none', 'branch', 'pull-request']))
     .option('--key <key>', 'idempotency key: the same key is the same task')
     .option('--wait', 'follow the task to its verdict');
+  add(program, 'report', 'what ran, what waits for a person, and what it took', async () =>
+    as((await import('./commands/report.js')).report),
+  )
+    .option('--since <when>', 'an instant, today, yesterday 18:00, 12h (default: 24h, or the whole batch)')
+    .option('--until <when>', 'the same (default: now)')
+    .option('--batch <name|file>', 'only this batch')
+    .addOption(
+      new Option('--format <format>', 'how to print it').choices(['text', 'markdown', 'json']).default('text'),
+    );
   add(program, 'watch <task>', 'follow a task to its verdict', async () =>
     as((await import('./commands/watch.js')).watch),
   );
@@ -263,6 +279,11 @@ function port(text: string): number {
   if (!/^\d{1,5}$/.test(text) || value < 1 || value > 65_535)
     throw new InvalidArgumentError('Expected a port, 1 to 65535.');
   return value;
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
+  return Number(text);
 }
 
 function position(text: string): number {

@@ -77,6 +77,7 @@ const ledger: Identity = {
     'log.>',
     'plumb.redo.>',
     'plumb.live.>',
+    'plumb.notify.>',
     '$JS.API.>',
     // Replies by name, not `allow_responses`: that would let a requester choose any subject for the ledger to write to.
     ...serviceNames.map((service) => `${inboxPrefixOf(service)}.>`),
@@ -115,7 +116,7 @@ const CLIENT_PUBLISH = [
   'plumb.request.task.retry',
 ];
 /** `_INBOX` is the prefix of every NATS client that was not told otherwise. */
-const CLIENT_SUBSCRIBE = ['_INBOX.>', 'plumb.intake.refused', 'log.>', 'plumb.live.>'];
+const CLIENT_SUBSCRIBE = ['_INBOX.>', 'plumb.intake.refused', 'log.>', 'plumb.live.>', 'plumb.notify.>'];
 
 const user: Identity = {
   name: 'user',

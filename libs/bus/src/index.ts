@@ -37,6 +37,7 @@ export {
   logState,
   publishLog,
   verifyLog,
+  type CopiedEvent,
   type LogMessage,
   type LogOutcome,
   type LogState,
@@ -60,5 +61,6 @@ export { contextFromTraceparent, extractTrace, injectTrace, traceparentOf, withS
 export { ArtifactClient, ArtifactError, mediaTypeHeader } from './artifact-client.js';
 export { Evidence, type ArtifactDoor } from './evidence.js';
 export { commandId } from './command-id.js';
+export { taskIdOf } from './task-identity.js';
 export { LedgerClient, LedgerRefusal, UnreadableHistory, type OpenTask, type TaskHistory } from './ledger-client.js';
 export { StepStopped, StepWorker, type HeldStep, type StepReport, type StepWorkerOptions } from './step-worker.js';

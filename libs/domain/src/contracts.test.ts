@@ -41,7 +41,26 @@ const examples: [z.ZodType, Record<string, unknown>][] = [
   ],
   [
     contracts.tasksDocumentSchema,
-    { schema: 'plumbline.tasks/1', tasks: [{ id: taskId, state: 'coding', title: 'T', waitingFor: 'a worker' }] },
+    {
+      schema: 'plumbline.tasks/1',
+      tasks: [
+        {
+          id: taskId,
+          state: 'coding',
+          title: 'T',
+          waitingFor: 'a worker',
+          repository: 'https://example.com/r.git',
+          base: 'main',
+          policy: 'strict',
+          priority: 'normal',
+          attempts: 1,
+          source: 'somebody',
+          submissionId: '1',
+          submittedAt: at,
+          updatedAt: at,
+        },
+      ],
+    },
   ],
   [
     contracts.whyDocumentSchema,

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { checkIdSchema, outcomeSchema } from './check.js';
 import { instantSchema } from './instant.js';
-import { issueSchema, problemSchema } from './intake.js';
+import { issueSchema, prioritySchema, problemSchema } from './intake.js';
 import { taskIdSchema } from './names.js';
 import { effectSchema } from './policy.js';
 import { reasonSchema } from './verdict.js';
@@ -178,7 +178,7 @@ export const taskDocumentSchema = z.object({
 });
 export type TaskDocument = z.infer<typeof taskDocumentSchema>;
 
-/** `plumb list`. */
+/** `plumb list`: the newest task first. */
 export const tasksDocumentSchema = z.object({
   schema: z.literal('plumbline.tasks/1'),
   tasks: z.array(
@@ -186,10 +186,26 @@ export const tasksDocumentSchema = z.object({
       id: taskIdSchema,
       state: taskStateSchema,
       verdict: publishedVerdictSchema.optional(),
+      /** How it was closed: `go`, `go-waived`, `no-go` or `cancelled`. */
+      outcome: z.string().optional(),
       title: z.string(),
       waitingFor: z.string().optional(),
+      repository: z.string(),
+      base: z.string(),
+      policy: z.string(),
+      priority: prioritySchema,
+      attempts: count,
+      /** Who handed it in, and under which id: those of the CloudEvent that submitted it. */
+      source: z.string(),
+      submissionId: z.string(),
+      submittedAt: instantSchema,
+      /** When the log last said something about it. */
+      updatedAt: instantSchema,
+      closedAt: instantSchema.optional(),
     }),
   ),
+  /** A cursor for the tasks after these; absent when there are none. */
+  next: z.string().optional(),
 });
 export type TasksDocument = z.infer<typeof tasksDocumentSchema>;
 
@@ -217,6 +233,18 @@ export const auditDocumentSchema = z
     ok: z.boolean(),
     events: count,
     headPosition: count,
+    /** The epochs after the first: each began because what the one before had beyond `afterPosition` was lost. */
+    epochs: z
+      .array(
+        z.object({
+          epoch: z.string(),
+          number: count,
+          afterPosition: count,
+          why: z.string(),
+          startedAt: z.string(),
+        }),
+      )
+      .optional(),
     firstBad: z.object({ position: count, what: z.string().min(1) }).optional(),
   })
   .refine((document) => document.ok === (document.firstBad === undefined), {

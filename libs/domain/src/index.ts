@@ -1,4 +1,17 @@
 export {
+  batchDocumentSchema,
+  batchEntries,
+  batchNameOf,
+  batchNameSchema,
+  batchParallelDefault,
+  batchParallelMax,
+  batchSource,
+  batchTasksMax,
+  entryDifferences,
+  soundPart,
+} from './batch/batch.js';
+export type { BatchDocument, BatchEntry, EntryDifference } from './batch/batch.js';
+export {
   checkIdSchema,
   checkIds,
   checkResultSchema,
@@ -95,6 +108,7 @@ export {
   intakeKinds,
   issueSchema,
   parseIntake,
+  prioritySchema,
   problemSchema,
   problemsOf,
   refusalSchema,
@@ -128,12 +142,24 @@ export {
   taskStream,
 } from './names.js';
 export type { ArtifactRef, ServiceName, StepId, StepKind, StepName, TaskId } from './names.js';
+export { noticeDocumentSchema, noticeKindOf, noticeKinds, noticeOf } from './notice/notice.js';
+export type { NoticeDocument, NoticeKind } from './notice/notice.js';
+export { webhookSchema, webhooksSchema } from './notice/webhooks.js';
+export type { Webhook } from './notice/webhooks.js';
 export { effectOf, policySchema, shippedPolicies } from './policy.js';
 export type { Effect, Policy } from './policy.js';
 export { evidenceRail, foldText, quoteProblem } from './rails/evidence.js';
 export type { RailResult, ReviewContext } from './rails/evidence.js';
 export { isGrounded, stoppingFindings } from './rails/grounding.js';
 export { scopeOverlap } from './rails/scope.js';
+export { reportDocumentSchema } from './report/document.js';
+export type { ReportDocument, ReportSystem, ReportTask } from './report/document.js';
+export { reportMarkdown } from './report/markdown.js';
+export { reportOf } from './report/report.js';
+export type { ReportInput } from './report/report.js';
+export type { ReportEvent } from './report/task-report.js';
+export { reportText } from './report/text.js';
+export type { ReportLook, ReportTone } from './report/text.js';
 export { parseRepositoryUrl, parseRevision } from './repository-address.js';
 export type { AddressProblem, Parsed, RepositoryUrl } from './repository-address.js';
 export { hunkRefSchema, reviewBrief, reviewSchema } from './review.js';

@@ -127,11 +127,11 @@ export function parseIntake<K extends IntakeKind>(
   return { ok: false, refusal: { code: 'INVALID', message: `${kind} refused: ${message}`.slice(0, 2000), problems } };
 }
 
-/** Zod's issues as problems: field by path, the value found there, and what was expected in words. Never throws, whatever `root` is. */
-export function problemsOf(error: z.ZodError, root: unknown): Problem[] {
+/** Zod's issues as problems: field by path, the value found there, and what was expected in words; at most `max`. Never throws, whatever `root` is. */
+export function problemsOf(error: z.ZodError, root: unknown, max = 20): Problem[] {
   return error.issues
     .flatMap((issue) => nestedIssues(issue, root))
-    .slice(0, 20)
+    .slice(0, max)
     .map((issue) => ({
       field: cut(issue.path.map((key) => named(String(key))).join('.') || '(whole document)', 500),
       value: show(valueAt(root, issue.path)),

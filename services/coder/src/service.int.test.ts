@@ -90,7 +90,7 @@ async function submitTask(): Promise<void> {
   const plain = ({ type, data }: PlumblineEvent): PlumblineEvent => ({ type, data }) as PlumblineEvent;
   await append([plain(submitted), plain(requested)], ['snapshot.0.1']);
   const pack = stage.stored.get(taken.data.pack.digest) ?? Buffer.alloc(0);
-  const stored = await fetch(`${ledgerUrl}/artifacts/${taken.data.pack.digest}`, {
+  const stored = await fetch(`${ledgerUrl}/v1/artifacts/${taken.data.pack.digest}`, {
     method: 'PUT',
     headers: {
       authorization: `Bearer ${apiToken}`,
@@ -135,7 +135,7 @@ describe('the coder as a service', () => {
     expect(change).toMatchObject({ files: ['n.txt'], summary: 'Say two' });
     expect(events.flatMap((event) => (event.type === 'turn.recorded' ? [event.data.turn] : []))).toEqual([1, 2, 3, 4]);
     expect(events.filter(({ type }) => type === 'lease.granted').length).toBeGreaterThanOrEqual(3);
-    const bundle = await fetch(`${ledgerUrl}/artifacts/${change?.bundle.digest}`, {
+    const bundle = await fetch(`${ledgerUrl}/v1/artifacts/${change?.bundle.digest}`, {
       headers: { authorization: `Bearer ${apiToken}` },
     });
     expect((await bundle.arrayBuffer()).byteLength).toBe(change?.bundle.sizeBytes);

@@ -112,10 +112,10 @@ describe('faults of the broker', () => {
       expect([event.pos, event.type, shown.get(event.streamId)]).toEqual([event.pos, event.type, state.phase]);
     }
     expect(histories.size).toBeGreaterThan(3);
-    const { body } = await system.api('/tasks');
+    const { body } = await system.api('/v1/tasks');
     for (const { id, state } of (body as { tasks: { id: string; state: string }[] }).tasks)
       expect([id, state]).toEqual([id, histories.get(`task-${id}`)?.phase]);
-    expect((await system.api('/escalations')).body).toMatchObject({ escalations: [{ task: trap, to: 'human' }] });
+    expect((await system.api('/v1/escalations')).body).toMatchObject({ escalations: [{ task: trap, to: 'human' }] });
   }, 60_000);
 
   it('leaves in order on SIGTERM', async () => {

@@ -1,4 +1,5 @@
-import { envInteger, envUrl } from '@plumbline/host';
+import { webhooksSchema } from '@plumbline/domain';
+import { envInteger, envJson, envUrl } from '@plumbline/host';
 import { z } from 'zod';
 
 export const ledgerConfig = z
@@ -12,6 +13,7 @@ export const ledgerConfig = z
       .string('expected the token that clients of the HTTP API send')
       .min(16, 'expected at least 16 characters'),
     PLUMB_ARTIFACT_BYTES_MAX: envInteger({ min: 1_024, max: 8 * 1_024 ** 3 }).default(1_024 ** 3),
+    PLUMB_WEBHOOKS: envJson(webhooksSchema, 'an array of webhooks').default([]),
   })
   .transform((env) => ({
     databaseUrl: env.PLUMB_DATABASE_URL,
@@ -19,5 +21,7 @@ export const ledgerConfig = z
     adminUrl: env.PLUMB_DATABASE_ADMIN_URL,
     apiToken: env.PLUMB_API_TOKEN,
     artifactBytesMax: env.PLUMB_ARTIFACT_BYTES_MAX,
+    /** Who is told of verdicts, escalations and ends, besides everybody on NATS. */
+    webhooks: env.PLUMB_WEBHOOKS,
   }));
 export type LedgerConfig = z.infer<typeof ledgerConfig>;

@@ -240,37 +240,37 @@ describe('the HTTP API', () => {
       { authorization: `Basic ${system.apiToken}` },
       { authorization: system.apiToken },
     ];
-    for (const path of ['/tasks', '/log', '/audit', '/head', `/artifacts/${artifact.digest}`]) {
+    for (const path of ['/v1/tasks', '/v1/log', '/v1/audit', '/v1/head', `/v1/artifacts/${artifact.digest}`]) {
       for (const headers of bad) expect((await fetch(system.ledgerUrl + path, { headers })).status).toBe(401);
     }
     for (const path of [
-      '/log?after=-1',
-      '/log?limit=0',
-      '/log?waitMs=1e9',
-      '/tasks?limit=x',
-      '/tasks/..%2f',
-      '/artifacts/AB',
+      '/v1/log?after=-1',
+      '/v1/log?limit=0',
+      '/v1/log?waitMs=1e9',
+      '/v1/tasks?limit=x',
+      '/v1/tasks/..%2f',
+      '/v1/artifacts/AB',
     ]) {
       const { status, body } = await system.api(path);
       expect([path, status]).toEqual([path, 400]);
       expect((body as { message: string }).message.length).toBeGreaterThan(10);
     }
-    expect((await system.api(`/tasks/${newTask()}`)).status).toBe(404);
+    expect((await system.api(`/v1/tasks/${newTask()}`)).status).toBe(404);
   });
 
   it('finds a task by the beginning of its id, and says when that is not enough', async () => {
     const prefix = `t-zz${randomBytes(10).toString('hex')}`;
     for (const end of ['aaaa', 'aaab'])
       await door('scheduler', batch(`task-${prefix}${end}`, 'task.retried', { by: 'a', why: 'b' }));
-    expect((await system.api(`/tasks/${prefix}/events`)).status).toBe(400);
-    expect((await system.api(`/tasks/${prefix.slice(2)}aaab/events`)).status).toBe(200);
+    expect((await system.api(`/v1/tasks/${prefix}/events`)).status).toBe(400);
+    expect((await system.api(`/v1/tasks/${prefix.slice(2)}aaab/events`)).status).toBe(200);
   });
 
   it('lets readers wait for news and answers as soon as there are some', async () => {
     const before = await head();
-    const waiting = Array.from({ length: 20 }, () => system.api(`/log?after=${before}&waitMs=20000`));
+    const waiting = Array.from({ length: 20 }, () => system.api(`/v1/log?after=${before}&waitMs=20000`));
     // Asked last and answered with nothing: by then all the others wait.
-    const idle = await system.api(`/log?after=${before}&waitMs=300`);
+    const idle = await system.api(`/v1/log?after=${before}&waitMs=300`);
     expect(idle.body).toMatchObject({ events: [] });
     const taskId = newTask();
     await door('scheduler', batch(`task-${taskId}`, 'task.retried', { by: 'a', why: 'b' }));
@@ -278,7 +278,7 @@ describe('the HTTP API', () => {
       expect(status).toBe(200);
       expect((body as { events: { type: string }[] }).events[0]?.type).toBe('task.retried');
     }
-    const { body } = await system.api(`/tasks/${taskId}/events?after=0`);
+    const { body } = await system.api(`/v1/tasks/${taskId}/events?after=0`);
     expect((body as { events: { chainHash: string; position: number }[] }).events).toMatchObject([
       { position: before + 1 },
     ]);
@@ -294,8 +294,8 @@ describe('the HTTP API', () => {
     const lie = createHash('sha256').update('something else').digest('hex');
     const put = (path: string, body: Uint8Array) =>
       system.api(path, { method: 'PUT', body: body as Uint8Array<ArrayBuffer> });
-    expect((await put(`/artifacts/${lie}`, bytes)).status).toBe(409);
-    expect((await system.api(`/artifacts/${lie}`)).status).toBe(404);
+    expect((await put(`/v1/artifacts/${lie}`, bytes)).status).toBe(409);
+    expect((await system.api(`/v1/artifacts/${lie}`)).status).toBe(404);
     const large = randomBytes(50_000_001);
     await expect(client.put(large, 'x')).rejects.toMatchObject({
       retry: 'never',
@@ -307,7 +307,7 @@ describe('the HTTP API', () => {
     const bytes = randomBytes(40_000_000);
     const digest = createHash('sha256').update(bytes).digest('hex');
     await new Promise<void>((resolve) => {
-      const upload = httpRequest(`${system.ledgerUrl}/artifacts/${digest}`, {
+      const upload = httpRequest(`${system.ledgerUrl}/v1/artifacts/${digest}`, {
         method: 'PUT',
         headers: { authorization: `Bearer ${system.apiToken}`, 'content-length': bytes.length },
       });
@@ -315,7 +315,7 @@ describe('the HTTP API', () => {
       upload.write(bytes.subarray(0, 20_000_000), () => upload.destroy());
       upload.once('close', () => resolve());
     });
-    expect((await system.api(`/artifacts/${digest}`)).status).toBe(404);
+    expect((await system.api(`/v1/artifacts/${digest}`)).status).toBe(404);
     const rss = async (): Promise<number> =>
       Number(/^plumb_process_resident_memory_bytes (\S+)/m.exec((await system.api('/metrics')).body as string)?.[1]);
     const before = await rss();

@@ -22,7 +22,55 @@ export const ledgerMetrics = [
     buckets: [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
   },
   { kind: 'gauge', name: 'plumb_log_head_position', help: 'Position of the last numbered event.', labels: [] },
+  {
+    kind: 'gauge',
+    name: 'plumb_log_epochs',
+    help: 'Epochs of the log: 1, and one more for each time that events turned out to be lost or the log to be elsewhere.',
+    labels: [],
+  },
   { kind: 'gauge', name: 'plumb_log_relay_position', help: 'Position of the last event published to LOG.', labels: [] },
+  {
+    kind: 'gauge',
+    name: 'plumb_log_relay_lag_seconds',
+    help: 'Age of the oldest event that is not in LOG; 0 when all are.',
+    labels: [],
+  },
+  {
+    kind: 'gauge',
+    name: 'plumb_log_unsequenced_events',
+    help: 'Recorded events that wait for their position; a count beyond 100000 is cut there.',
+    labels: [],
+  },
+  {
+    kind: 'gauge',
+    name: 'plumb_log_oldest_unsequenced_seconds',
+    help: 'Age of the oldest event that waits for its position; 0 when none does.',
+    labels: [],
+  },
+  {
+    kind: 'gauge',
+    name: 'plumb_log_chain_ok',
+    help: '1 while nothing is known that breaks the chain, 0 from a find until its place was verified.',
+    labels: [],
+  },
+  {
+    kind: 'gauge',
+    name: 'plumb_log_chain_verified_position',
+    help: 'Position up to which new events were verified as they came.',
+    labels: [],
+  },
+  {
+    kind: 'gauge',
+    name: 'plumb_log_chain_pass_position',
+    help: 'How far the pass that verifies the whole log has come.',
+    labels: [],
+  },
+  {
+    kind: 'gauge',
+    name: 'plumb_log_chain_pass_timestamp_seconds',
+    help: 'When the last pass of this process that found the whole chain good ended.',
+    labels: [],
+  },
   { kind: 'counter', name: 'plumb_log_relayed_total', help: 'Events published to LOG.', labels: [] },
   {
     kind: 'counter',
@@ -34,6 +82,12 @@ export const ledgerMetrics = [
     kind: 'gauge',
     name: 'plumb_projection_position',
     help: 'Position up to which a read model is built.',
+    labels: ['projection'],
+  },
+  {
+    kind: 'gauge',
+    name: 'plumb_projection_lag_seconds',
+    help: 'Age of the oldest event that a read model has not taken; 0 when it has all.',
     labels: ['projection'],
   },
   {
@@ -55,6 +109,34 @@ export const ledgerMetrics = [
     help: 'Results refused because their lease was over.',
     labels: ['service'],
   },
+  { kind: 'gauge', name: 'plumb_open_steps', help: 'Steps that were requested and are held by nobody.', labels: [] },
+  {
+    kind: 'gauge',
+    name: 'plumb_oldest_open_step_seconds',
+    help: 'Age of the step that has waited longest for somebody to hold it; 0 when none waits.',
+    labels: [],
+  },
+  { kind: 'gauge', name: 'plumb_held_leases', help: 'Steps that somebody holds.', labels: [] },
+  { kind: 'gauge', name: 'plumb_open_tasks', help: 'Tasks that are not closed, by phase.', labels: ['phase'] },
+  {
+    kind: 'gauge',
+    name: 'plumb_verdicts_last_day',
+    help: 'Verdicts reached in the last 24 hours, as recorded.',
+    labels: ['verdict'],
+  },
+  {
+    kind: 'gauge',
+    name: 'plumb_last_verdict_timestamp_seconds',
+    help: 'When the last verdict of a kind was recorded.',
+    labels: ['verdict'],
+  },
+  { kind: 'gauge', name: 'plumb_open_escalations', help: 'Tasks that wait for the ruling of a human.', labels: [] },
+  {
+    kind: 'gauge',
+    name: 'plumb_oldest_escalation_seconds',
+    help: 'Age of the oldest escalation that waits for a human; 0 when none does.',
+    labels: [],
+  },
   { kind: 'counter', name: 'plumb_timers_fired_total', help: 'Timers that fired.', labels: [] },
   {
     kind: 'counter',
@@ -64,9 +146,33 @@ export const ledgerMetrics = [
   },
   {
     kind: 'gauge',
+    name: 'plumb_artifact_stored_bytes',
+    help: 'Bytes that artifacts take in the database, compressed and without the pruned ones.',
+    labels: [],
+  },
+  {
+    kind: 'gauge',
+    name: 'plumb_database_bytes',
+    help: 'Size of the database on its disk. How much room that disk has, the ledger cannot see.',
+    labels: [],
+  },
+  {
+    kind: 'gauge',
+    name: 'plumb_nats_store_bytes',
+    help: "Bytes of the broker's file storage: used, and the limit of the account where it has one.",
+    labels: ['bound'],
+  },
+  {
+    kind: 'gauge',
     name: 'plumb_dead_letters',
     help: 'Messages that could not be handled and wait for somebody.',
     labels: [],
+  },
+  {
+    kind: 'counter',
+    name: 'plumb_notifications_total',
+    help: 'Sendings of notices by target: delivered, retried, failed (given up), parked (with its target), expired (kept for a week).',
+    labels: ['target', 'outcome'],
   },
 ] as const satisfies readonly MetricDefinition[];
 

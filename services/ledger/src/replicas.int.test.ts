@@ -27,7 +27,7 @@ afterAll(async () => {
 });
 
 async function expectSoundLog(): Promise<void> {
-  const { body } = await system.api('/audit');
+  const { body } = await system.api('/v1/audit');
   expect(body).toMatchObject({ ok: true });
   expect(system.watch.events.map((event) => event.pos)).toEqual(system.watch.events.map((_, index) => index + 1));
   const held = new Set<string>();

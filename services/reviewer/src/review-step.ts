@@ -2,7 +2,15 @@ import { createHash } from 'node:crypto';
 import { mkdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ArtifactDoor, type HeldStep, Evidence } from '@plumbline/bus';
-import { StepFault, reviewBrief, reviewSchema, type FaultCode, type PlumblineEvent, redactor } from '@plumbline/domain';
+import {
+  StepFault,
+  redactor,
+  reviewBrief,
+  reviewSchema,
+  type ArtifactRef,
+  type FaultCode,
+  type PlumblineEvent,
+} from '@plumbline/domain';
 import { type ChatMessage, type Sampling, admitEndpoint, askModel, type ModelAccess } from '@plumbline/model';
 import { GitError, openChange } from '@plumbline/repo';
 import { readAnswer, type Answer, type Opinion } from './answer.js';
@@ -59,7 +67,7 @@ export function reviewHandler(means: ReviewerMeans): (step: HeldStep) => Promise
     if (!answer.ok)
       throw new StepFault('REVIEW_UNPARSEABLE', `${answer.problem} (transcript ${transcript.digest})`.slice(0, 1_900));
     means.metrics.plumb_reviews_total.inc(1, { seat, decision: answer.opinion.decision });
-    return [concluded(step, assignment, answer.opinion, transcript, diff)];
+    return [concluded(step, assignment, answer.opinion, { transcript, diff, exchanges })];
   };
 }
 
@@ -135,15 +143,31 @@ function concluded(
   step: HeldStep,
   { attempt, seat, model, change }: Assignment,
   opinion: Opinion,
-  transcript: Awaited<ReturnType<Evidence['putJson']>>,
-  { unseen }: ShownDiff,
+  {
+    transcript,
+    diff: { unseen },
+    exchanges,
+  }: { transcript: ArtifactRef; diff: ShownDiff; exchanges: readonly Exchange[] },
 ): PlumblineEvent {
   // Whose opinion it is, is what was seated, whatever the model says of itself.
   const review = reviewSchema.parse({ ...opinion, seat, model: model.name, family: model.family });
   const data = { step: step.id, attempt, seat, tree: change.tree, review, transcript };
   const named = unseen.slice(0, 2_000);
   if (unseen.length > named.length) named[named.length - 1] = `and ${unseen.length - named.length + 1} more`;
-  return { type: 'review.concluded', data: { ...data, unseen: named } };
+  const tokens = tokensOf(exchanges);
+  return { type: 'review.concluded', data: { ...data, unseen: named, ...(tokens === undefined ? {} : { tokens }) } };
+}
+
+/** What all questions took together. Undefined when the server did not count one of them: a part must not pass for the whole. */
+function tokensOf(exchanges: readonly Exchange[]): { prompt: number; completion: number } | undefined {
+  const sum = { prompt: 0, completion: 0 };
+  for (const { answered } of exchanges) {
+    const { usage } = answered.completion;
+    if (usage === undefined) return undefined;
+    sum.prompt += usage.promptTokens;
+    sum.completion += usage.completionTokens;
+  }
+  return sum;
 }
 
 /** Low temperature: a reviewer is to be steady. Another try of a step is another throw of the dice. */

@@ -122,7 +122,7 @@ describe('what is handed in', () => {
 
   it('waits for a model that nobody offers, and why says so', async () => {
     const taskId = await system.submit(good);
-    const { body } = await system.api(`/tasks/${taskId}/why`);
+    const { body } = await system.api(`/v1/tasks/${taskId}/why`);
     expect(body).toMatchObject({ schema: 'plumbline.why/1', subject: taskId, state: 'submitted' });
   });
 

@@ -61,7 +61,7 @@ describe('the walk of a task', () => {
       reasons: [],
     });
     await grantsFree();
-    const { body } = await system.api(`/tasks/${taskId}`);
+    const { body } = await system.api(`/v1/tasks/${taskId}`);
     expect(body).toMatchObject({ schema: 'plumbline.task/1', task: { state: 'closed', outcome: 'go' } });
   });
 

@@ -13,9 +13,9 @@ export async function list(session: Session, _args: string[], options: { state?:
       `Give one of ${taskStateSchema.options.join(', ')}.`,
     );
   }
-  const document = await openLedger(session).tasks();
-  const tasks = document.tasks.filter(({ state }) => options.state === undefined || state === options.state);
-  session.document({ ...document, tasks });
+  const document = await openLedger(session).tasks(options.state === undefined ? {} : { state: options.state });
+  const { tasks } = document;
+  session.document(document);
   const { palette } = session;
   const rows = tasks.map(({ id, state, verdict, title, waitingFor }) => [
     palette.accent(id.slice(0, 10)),

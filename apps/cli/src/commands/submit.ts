@@ -23,8 +23,33 @@ export interface SubmitOptions {
   readonly wait?: boolean;
 }
 
-/** `plumb submit`: hands over an issue; with `--wait` follows the task and exits with its verdict. */
-export async function submit(session: Session, _args: string[], options: SubmitOptions): Promise<number> {
+/** `plumb submit`: hands over an issue, or with `--batch` many. */
+export async function submit(
+  session: Session,
+  _args: string[],
+  given: Partial<SubmitOptions> & BatchOptions,
+): Promise<number> {
+  const { batch, parallel, repo, base, issue } = given;
+  if (batch !== undefined) {
+    const { submitBatch } = await import('./submit-batch.js');
+    return submitBatch(session, batch, parallel === undefined ? {} : { parallel });
+  }
+  const missing = Object.entries({ repo, base, issue }).flatMap(([name, value]) =>
+    value === undefined ? [`--${name}`] : [],
+  );
+  if (repo === undefined || base === undefined || issue === undefined)
+    throw badInput(`An issue needs ${missing.join(' and ')}.`, 'Give it, or many issues with --batch FILE.');
+  if (parallel !== undefined) throw badInput('--parallel is for a batch.', 'Leave it out, or give --batch FILE.');
+  return submitOne(session, { ...given, repo, base, issue });
+}
+
+interface BatchOptions {
+  readonly batch?: string;
+  readonly parallel?: number;
+}
+
+/** Hands over one issue; with `--wait` follows the task and exits with its verdict. */
+async function submitOne(session: Session, options: SubmitOptions): Promise<number> {
   const data = submissionOf(options, session.cwd);
   // The same door as everywhere: what is wrong is said before anything is sent.
   const parsed = parseIntake('submit', data);

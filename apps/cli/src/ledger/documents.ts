@@ -52,8 +52,17 @@ export const taskListDocument = z.looseObject({
       verdict: z.string().nullish(),
       title: z.string(),
       waitingFor: z.string().nullish(),
+      outcome: z.string().optional(),
+      repository: z.string().optional(),
+      source: z.string().optional(),
+      submissionId: z.string().optional(),
+      attempts: z.int().optional(),
+      submittedAt: z.string().optional(),
+      updatedAt: z.string().optional(),
+      closedAt: z.string().optional(),
     }),
   ),
+  next: z.string().optional(),
 });
 export type TaskListDocument = z.infer<typeof taskListDocument>;
 
@@ -78,6 +87,9 @@ export const auditDocument = z.looseObject({
   ok: z.boolean(),
   events: z.int().min(0),
   headPosition: z.int().min(0),
+  epochs: z
+    .array(z.looseObject({ number: z.int(), afterPosition: z.int(), startedAt: z.string(), why: z.string() }))
+    .optional(),
   firstBad: z.looseObject({ position: z.int(), what: z.string() }).nullish(),
 });
 export type AuditDocument = z.infer<typeof auditDocument>;

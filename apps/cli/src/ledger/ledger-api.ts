@@ -24,6 +24,25 @@ const RETRY_MS = 500;
 /** A long log is read event by event. */
 const AUDIT_TIMEOUT_MS = 30 * 60_000;
 
+/** What a list of tasks may be narrowed to. Instants are ISO 8601 UTC; spans hold their beginning and not their end. */
+export interface TaskFilter {
+  state?: string;
+  verdict?: string;
+  repository?: string;
+  priority?: string;
+  /** The beginning of the CloudEvent source, and of the id, under which a task was submitted. */
+  sourcePrefix?: string;
+  submissionPrefix?: string;
+  submittedSince?: string;
+  submittedUntil?: string;
+  updatedSince?: string;
+  updatedUntil?: string;
+  closedSince?: string;
+  closedUntil?: string;
+  limit?: number;
+  cursor?: string;
+}
+
 /** The read side of a running system. Every method throws CliError in one sentence when the ledger is away, refuses or answers nonsense. */
 export class LedgerApi {
   readonly #url: string;
@@ -36,43 +55,53 @@ export class LedgerApi {
     this.#signal = options.signal;
   }
 
-  /** The newest tasks, at most 1000. */
-  tasks(): Promise<TaskListDocument> {
-    return this.#get('/tasks', taskListDocument, { limit: 1_000 });
+  /** A page of the newest tasks that pass the filter, at most 1000; `next` of an answer is the `cursor` of the following page. */
+  tasks(filter: TaskFilter = {}): Promise<TaskListDocument> {
+    return this.#get('/v1/tasks', taskListDocument, { limit: 1_000, ...filter });
+  }
+
+  /** Every task that passes the filter, newest first, page by page. */
+  async *allTasks(filter: Omit<TaskFilter, 'cursor'> = {}): AsyncGenerator<TaskListDocument['tasks'][number], void> {
+    for (let cursor: string | undefined; ;) {
+      const { tasks, next } = await this.tasks({ ...filter, ...(cursor === undefined ? {} : { cursor }) });
+      yield* tasks;
+      if (next === undefined) return;
+      cursor = next;
+    }
   }
 
   /** The task with this id or the only one whose id begins so; undefined when there is none. */
   async task(id: string): Promise<TaskDocument | undefined> {
-    return this.#find(`/tasks/${encodeURIComponent(id)}`, taskDocument);
+    return this.#find(`/v1/tasks/${encodeURIComponent(id)}`, taskDocument);
   }
 
   /** Why a task is where it is; undefined when there is none. */
   async why(id: string): Promise<WhyDocument | undefined> {
-    return this.#find(`/tasks/${encodeURIComponent(id)}/why`, whyDocument);
+    return this.#find(`/v1/tasks/${encodeURIComponent(id)}/why`, whyDocument);
   }
 
   /** Events of one task after a position, oldest first; waits up to `waitMs` when there are none yet. Undefined for no such task. */
   taskEvents(id: string, query: { after: number; waitMs: number }): Promise<EventPage | undefined> {
-    return this.#find(`/tasks/${encodeURIComponent(id)}/events`, eventPage, query, query.waitMs + ANSWER_TIMEOUT_MS);
+    return this.#find(`/v1/tasks/${encodeURIComponent(id)}/events`, eventPage, query, query.waitMs + ANSWER_TIMEOUT_MS);
   }
 
   /** Events of the whole log after a position, at most `limit`, oldest first; waits up to `waitMs` when there are none yet. */
   log(query: { after: number; limit: number; waitMs: number }): Promise<EventPage> {
-    return this.#get('/log', eventPage, query, query.waitMs + ANSWER_TIMEOUT_MS);
+    return this.#get('/v1/log', eventPage, query, query.waitMs + ANSWER_TIMEOUT_MS);
   }
 
   audit(): Promise<AuditDocument> {
-    return this.#get('/audit', auditDocument, {}, AUDIT_TIMEOUT_MS);
+    return this.#get('/v1/audit', auditDocument, {}, AUDIT_TIMEOUT_MS);
   }
 
   escalations(): Promise<EscalationsDocument> {
-    return this.#get('/escalations', escalationsDocument);
+    return this.#get('/v1/escalations', escalationsDocument);
   }
 
   async #get<S extends z.ZodType>(
     path: string,
     schema: S,
-    query: Record<string, number> = {},
+    query: Record<string, string | number> = {},
     timeoutMs = ANSWER_TIMEOUT_MS,
   ): Promise<z.infer<S>> {
     const found = await this.#find(path, schema, query, timeoutMs);
@@ -86,7 +115,7 @@ export class LedgerApi {
   async #find<S extends z.ZodType>(
     path: string,
     schema: S,
-    query: Record<string, number> = {},
+    query: Record<string, string | number> = {},
     timeoutMs = ANSWER_TIMEOUT_MS,
   ): Promise<z.infer<S> | undefined> {
     const response = await this.#ask(path, query, timeoutMs);
@@ -101,7 +130,7 @@ export class LedgerApi {
     );
   }
 
-  async #ask(path: string, query: Record<string, number>, timeoutMs: number): Promise<unknown> {
+  async #ask(path: string, query: Record<string, string | number>, timeoutMs: number): Promise<unknown> {
     const search = new URLSearchParams(
       Object.entries(query).map(([key, value]): [string, string] => [key, String(value)]),
     );

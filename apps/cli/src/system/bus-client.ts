@@ -84,11 +84,16 @@ function refusedConnection(where: string, user: string | undefined, error: unkno
 export type IntakeAnswer = { readonly outcome: 'accepted'; readonly taskId: string } | { readonly outcome: 'nobody' };
 
 /** A CloudEvent of one kind of intake, structured mode. Source and id together name it: the same twice is one. */
-export function cloudEvent(kind: IntakeKind, data: unknown, id: string = randomUUID()): Record<string, unknown> {
+export function cloudEvent(
+  kind: IntakeKind,
+  data: unknown,
+  id: string = randomUUID(),
+  source = 'urn:plumbline:cli',
+): Record<string, unknown> {
   return {
     specversion: '1.0',
     id,
-    source: 'urn:plumbline:cli',
+    source,
     type: intakeKinds[kind].type,
     time: new Date().toISOString(),
     datacontenttype: 'application/json',
@@ -116,7 +121,7 @@ export async function publishIntake(
 ): Promise<void> {
   const headers = natsHeaders();
   headers.set('content-type', 'application/cloudevents+json');
-  await confirmed(nc, kind, JSON.stringify(event), headers, String(event['id']));
+  await confirmed(nc, kind, JSON.stringify(event), headers, messageId(event));
 }
 
 /** As {@link publishIntake}, in binary mode: attributes as `ce-` headers, the data as the body. */
@@ -129,8 +134,11 @@ export async function publishIntakeBinary(
   const { data, datacontenttype, ...attributes } = event;
   for (const [name, value] of Object.entries(attributes)) headers.set(`ce-${name}`, String(value));
   headers.set('content-type', String(datacontenttype));
-  await confirmed(nc, kind, JSON.stringify(data), headers, String(event['id']));
+  await confirmed(nc, kind, JSON.stringify(data), headers, messageId(event));
 }
+
+/** The broker drops what has the id of a message it just took: only source and id together name an event. */
+const messageId = (event: Record<string, unknown>): string => `${String(event['source'])} ${String(event['id'])}`;
 
 async function confirmed(
   nc: NatsConnection,
@@ -158,6 +166,11 @@ export async function requestDead(
   const value = await ask(nc, 'plumb.request.ledger.dead', body);
   if (value !== undefined) return value;
   throw new CliError('The ledger is not there to answer.', 'Start it with `plumb up`, or see `plumb doctor`.');
+}
+
+/** A question of the operator to the ledger: who is told of what, and which of them are parked. Undefined when nobody answers. */
+export function requestNotices(nc: NatsConnection): Promise<unknown> {
+  return ask(nc, 'plumb.request.ledger.notices', { op: 'list' });
 }
 
 /** The value of a reply `{ok, value | error}`; undefined when nobody serves the subject. */

@@ -201,6 +201,8 @@ export const eventCatalogue = {
       review: reviewSchema,
       transcript: artifactRefSchema,
       unseen: z.array(z.string().max(4096)).max(2000),
+      /** Of all its questions together, as the model server counted them; absent when it did not count one of them. */
+      tokens: z.strictObject({ prompt: z.int().min(0), completion: z.int().min(0) }).optional(),
     }),
     { fenced: true },
   ),
@@ -308,6 +310,20 @@ export const eventCatalogue = {
     'ledger',
     1,
     z.strictObject({ timerId: z.string().max(200), kind: z.string().max(40), data: z.strictObject({ step }) }),
+  ),
+
+  /** The numbering began anew after `afterPosition`: what the old epoch had beyond it is lost. */
+  'log.epoch-started': event(
+    'ledger',
+    1,
+    z.strictObject({
+      epoch: z.uuid(),
+      number: z.int().min(2),
+      previousEpoch: z.uuid(),
+      afterPosition: z.int().min(0),
+      chainHash: z.string().regex(/^[0-9a-f]{64}$/),
+      why: z.string().max(1000),
+    }),
   ),
 
   'node.registered': event(

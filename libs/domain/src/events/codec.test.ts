@@ -13,16 +13,20 @@ const files = readdirSync(folder).sort();
 const read = (file: string): { type: string; schemaVersion: number; data: unknown } =>
   JSON.parse(readFileSync(new URL(file, folder), 'utf8')) as { type: string; schemaVersion: number; data: unknown };
 
+/** `<type>.v<n>.with-<field>.json`: the same version once more, with a field that was added to it later. */
+const variant = /\.with-[a-z-]+\.json$/;
+const isVariant = (file: string): boolean => variant.test(file) && files.includes(file.replace(variant, '.json'));
+
 describe('the golden corpus', () => {
   it('has one example of every version of every type there ever was, and nothing else', () => {
     const wanted = eventTypes.flatMap((type) =>
       Array.from({ length: eventCatalogue[type].version }, (_, i) => `${type}.v${i + 1}.json`),
     );
-    expect(files).toEqual(wanted.sort());
+    expect(files.filter((file) => !isVariant(file))).toEqual(wanted.sort());
   });
   it.each(files)('%s is still read, as it was written', (file) => {
     const recorded = read(file);
-    expect(`${recorded.type}.v${recorded.schemaVersion}.json`).toBe(file);
+    expect(`${recorded.type}.v${recorded.schemaVersion}.json`).toBe(file.replace(variant, '.json'));
     const decoded = decodeEvent(recorded);
     expect(decoded).toEqual({ outcome: 'event', event: { type: recorded.type, data: recorded.data } });
     if (decoded.outcome !== 'event') return;

@@ -45,7 +45,7 @@ async function expectNothingHappened(taskId: string): Promise<void> {
     [taskId],
   );
   expect(steps.rows).toEqual([{ state: 'done', steps: String(ended.length) }]);
-  expect((await whole.system.api('/audit')).body).toMatchObject({ ok: true });
+  expect((await whole.system.api('/v1/audit')).body).toMatchObject({ ok: true });
 }
 
 type Worker = 'code-host' | 'coder' | 'gate' | 'reviewer';

@@ -26,7 +26,7 @@ import { ARTIFACTS, LEDGER_METRICS } from '../tokens.js';
 import { TokenGuard } from './token.guard.js';
 
 /** Large things by their SHA-256: `PUT` stores a body that must have the digest of its path, `GET` streams it back. */
-@Controller('artifacts')
+@Controller('v1/artifacts')
 @UseGuards(TokenGuard)
 export class ArtifactsController {
   constructor(

@@ -10,7 +10,7 @@ const waitMsMax = 25_000;
 const limitMax = 1_000;
 
 /** The log itself, by position, with long polling; and its audit. */
-@Controller()
+@Controller('v1')
 @UseGuards(TokenGuard)
 export class LogController {
   constructor(
@@ -45,8 +45,9 @@ export class LogController {
 
   @Get('audit')
   async audit(): Promise<unknown> {
-    const { ok, events, headPosition, firstBad } = await this.log.audit();
-    return { schema: 'plumbline.audit/1', ok, events, headPosition, ...(firstBad === undefined ? {} : { firstBad }) };
+    const { ok, events, headPosition, epochs, firstBad } = await this.log.audit();
+    const found = firstBad === undefined ? {} : { firstBad };
+    return { schema: 'plumbline.audit/1', ok, events, headPosition, epochs, ...found };
   }
 }
 

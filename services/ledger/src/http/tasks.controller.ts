@@ -19,6 +19,7 @@ import {
   initialFleet,
   initialTask,
   liveSteps,
+  problemsOf,
   projectTask,
   taskIdSchema,
   taskStream,
@@ -29,6 +30,8 @@ import {
 import { EventLog, type RecordedEvent, type StreamEvent } from '@plumbline/event-log';
 import { In, type DataSource } from 'typeorm';
 import { EscalationRows, TaskRows } from '../projections/entities.js';
+import { listTasks, taskQuerySchema } from './task-list.js';
+import { Cursors } from './cursor.js';
 import { EVENT_LOG, READ_MODELS } from '../tokens.js';
 import { wireOf } from '../door/read-door.js';
 import { HeadWatch } from './head-watch.js';
@@ -36,31 +39,24 @@ import { eventDocument, goneSignal, wholeNumber } from './log.controller.js';
 import { TokenGuard } from './token.guard.js';
 
 /** Tasks as people see them: lists from the read models, single tasks folded from the log itself. */
-@Controller()
+@Controller('v1')
 @UseGuards(TokenGuard)
 export class TasksController {
   constructor(
     @Inject(EVENT_LOG) private readonly log: EventLog,
     @Inject(READ_MODELS) private readonly models: DataSource,
     @Inject(HeadWatch) private readonly news: HeadWatch,
+    @Inject(Cursors) private readonly cursors: Cursors,
   ) {}
 
   @Get('tasks')
-  async list(@Query('state') state?: string, @Query('limit') limit?: string): Promise<unknown> {
-    const take = wholeNumber('limit', limit, 1, 1_000, 200);
-    const rows = await this.models
-      .getRepository(TaskRows)
-      .find({ ...(state === undefined ? {} : { where: { phase: state } }), order: { submittedPos: 'DESC' }, take });
-    const tasks = rows.map(({ taskId, phase, verdict, title, waitingFor, submittedAt, attempts }) => ({
-      id: taskId,
-      state: phase,
-      ...(verdict === null ? {} : { verdict }),
-      title,
-      ...(waitingFor === null ? {} : { waitingFor }),
-      attempts,
-      submittedAt: submittedAt.toISOString(),
-    }));
-    return { schema: 'plumbline.tasks/1', tasks };
+  async list(@Query() given: Record<string, unknown>): Promise<unknown> {
+    const parsed = taskQuerySchema.safeParse(given);
+    if (!parsed.success) {
+      const [problem] = problemsOf(parsed.error, given);
+      throw new BadRequestException(`${problem?.field}: got ${problem?.value}, expected ${problem?.expected}`);
+    }
+    return listTasks(this.models, this.cursors, parsed.data);
   }
 
   @Get('tasks/:id')

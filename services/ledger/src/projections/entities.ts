@@ -14,10 +14,13 @@ export interface TaskRow {
   verdict: string | null;
   outcome: string | null;
   waitingFor: string | null;
+  source: string;
+  submissionId: string;
   submittedPos: string;
   updatedPos: string;
   submittedAt: Date;
   updatedAt: Date;
+  closedAt: Date | null;
 }
 
 export const TaskRows = new EntitySchema<TaskRow>({
@@ -36,10 +39,13 @@ export const TaskRows = new EntitySchema<TaskRow>({
     verdict: { type: 'text', nullable: true },
     outcome: { type: 'text', nullable: true },
     waitingFor: { type: 'text', nullable: true, name: 'waiting_for' },
+    source: { type: 'text' },
+    submissionId: { type: 'text', name: 'submission_id' },
     submittedPos: { type: 'bigint', name: 'submitted_pos' },
     updatedPos: { type: 'bigint', name: 'updated_pos' },
     submittedAt: { type: 'timestamptz', name: 'submitted_at' },
     updatedAt: { type: 'timestamptz', name: 'updated_at' },
+    closedAt: { type: 'timestamptz', nullable: true, name: 'closed_at' },
   },
 });
 
