@@ -380,6 +380,7 @@ describe('a receiver', () => {
 
   it('that answers without end is not listened to', async () => {
     let written = 0;
+    const startedAt = performance.now();
     const { sending, receiver } = await once((_request, response) => {
       response.writeHead(200, { 'content-length': String(10 * 1_024 ** 3) });
       const chunk = Buffer.alloc(64 * 1_024);
@@ -388,8 +389,9 @@ describe('a receiver', () => {
         if (!response.destroyed) response.once('drain', pump);
       };
       pump();
-    });
+    }, 10_000);
     expect(sending).toEqual({ outcome: 'delivered' });
+    expect(performance.now() - startedAt).toBeLessThan(8_000);
     const before = written;
     receiver.stop();
     expect(before).toBeLessThan(64 * 1_024 ** 2);
