@@ -1,4 +1,4 @@
-/** Set-up, part (c) and (d): nats-server and bubblewrap, unpacked into .tools where the machine has none. */
+/** Set-up, part (c) and (d): nats-server and bubblewrap, unpacked into .tools where the machine has none; for tests of alerts, promtool. */
 import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { delimiter, join, relative } from 'node:path';
 import { locate } from '../libs/embedded/src/locate.mjs';
@@ -12,6 +12,8 @@ const PACKAGES = {
     binaries: ['usr/sbin/nats-server', 'usr/bin/nats-server'],
   },
   bwrap: { debian: 'bubblewrap', binaries: ['usr/bin/bwrap'] },
+  // Only taken out of its package: an installed one would start a server of its own.
+  promtool: { debian: 'prometheus', brew: 'prometheus', binaries: ['usr/bin/promtool'], unpackOnly: true },
 };
 
 /** Finds `tool`, or gets it with the system's package manager. Returns what `locate` says in the end; never throws. */
@@ -69,7 +71,7 @@ const unsandboxed = () => ['-o', 'APT::Sandbox::User=root'];
 
 /** Last resort as root: the ordinary installation, which brings missing libraries. Starts no service through invoke-rc.d. */
 async function installDebian(tool, progress) {
-  if (process.getuid?.() !== 0 || !onPath('apt-get')) return undefined;
+  if (PACKAGES[tool].unpackOnly === true || process.getuid?.() !== 0 || !onPath('apt-get')) return undefined;
   const name = PACKAGES[tool].debian;
   return progress.step(`Installing ${name} (apt-get install)`, async () => {
     const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };

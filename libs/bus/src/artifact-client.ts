@@ -5,6 +5,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ArtifactRef } from '@plumbline/domain';
+import { failpoint, isArmed } from '@plumbline/failpoint';
 import { backoffMs } from './backoff.js';
 import { retryOf } from './errors.js';
 
@@ -101,7 +102,8 @@ export class ArtifactClient {
       [mediaTypeHeader]: mediaType,
     };
     await patiently(signal, async () => {
-      const response = await this.call(`/v1/artifacts/${digest}`, { method: 'PUT', body, headers }, signal);
+      const sent = isArmed('artifact.part-sent') ? { body: inTwoParts(body), duplex: 'half' as const } : { body };
+      const response = await this.call(`/v1/artifacts/${digest}`, { method: 'PUT', ...sent, headers }, signal);
       await response.body?.cancel();
     });
     return { digest, sizeBytes, mediaType };
@@ -139,6 +141,19 @@ export class ArtifactClient {
       retry,
     );
   }
+}
+
+/** A body whose second part is asked for when the first one was written to the connection. */
+function inTwoParts(body: Uint8Array<ArrayBuffer> | Blob): ReadableStream {
+  const blob = body instanceof Blob ? body : new Blob([body]);
+  const middle = Math.ceil(blob.size / 2);
+  return ReadableStream.from(
+    (async function* parts() {
+      yield new Uint8Array(await blob.slice(0, middle).arrayBuffer());
+      failpoint('artifact.part-sent');
+      yield new Uint8Array(await blob.slice(middle).arrayBuffer());
+    })(),
+  );
 }
 
 function verify(expected: string, found: string): void {

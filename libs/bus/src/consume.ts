@@ -123,7 +123,7 @@ export class PullConsumption implements Consumption {
       stream: options.stream,
       durable: options.durable,
       pullExpiresMs: options.pullExpiresMs ?? 30_000,
-      rebind: options.rebind ?? { baseMs: 100, capMs: 5_000 },
+      rebind: options.rebind ?? { baseMs: 100, capMs: 1_000 },
       random: this.random,
       onBinding: (state) => options.onBinding?.(state),
     });

@@ -37,6 +37,7 @@ export {
   logState,
   publishLog,
   verifyLog,
+  type CopiedEvent,
   type LogMessage,
   type LogOutcome,
   type LogState,

@@ -1,5 +1,6 @@
 import { JetStreamApiCodes, JetStreamApiError, type JetStreamManager } from '@nats-io/jetstream';
 import { headers as natsHeaders } from '@nats-io/transport-node';
+import { failpoint, isArmed } from '@plumbline/failpoint';
 import type { Bus } from './connection.js';
 import { epochOf } from './ensure-topology.js';
 
@@ -54,6 +55,10 @@ export async function publishLog(
     while (inFlight.length >= windowSize) await settleOldest();
     if (failed) break;
     inFlight.push(publishOne(bus, message, options.timeoutMs ?? 10_000));
+    if (isArmed('relay.sent')) {
+      await bus.nc.flush();
+      failpoint('relay.sent');
+    }
   }
   while (inFlight.length > 0) await settleOldest();
   return outcomes;
@@ -114,13 +119,23 @@ export async function logState(jsm: JetStreamManager): Promise<LogState> {
   return { lastSeq, firstSeq, messages, createdEpoch: epochOf(info) };
 }
 
+/** The event that a message of LOG carries, by what tells it from every other one. */
+export interface CopiedEvent {
+  readonly pos: number;
+  readonly eventId: string | undefined;
+  readonly recordedAt: string | undefined;
+}
+
 /**
- * Whether LOG still is a copy of the log of `epoch`. `empty`: nothing stored to judge by; publish from `lastSeq + 1`. `foreign`: made
- * for another epoch, or at `seq` there is not the event of that position: a stranger's message or another log's
- * backup; recreate the stream.
+ * Whether LOG still is a copy of the log of `epoch`. `intact` says which event it ends with, for the log to confirm. `empty`: nothing
+ * stored to judge by; publish from `lastSeq + 1`. `ahead`: it ends with a message that was published for this epoch, at a position that
+ * the log does not have: the log lost events. `foreign`: made for another epoch, or at `seq` there is not the event of that position: a
+ * stranger's message or another log's backup; recreate the stream.
  */
 export type LogVerification =
-  | { readonly outcome: 'intact' | 'empty'; readonly lastSeq: number }
+  | { readonly outcome: 'intact'; readonly lastSeq: number; readonly last: CopiedEvent }
+  | { readonly outcome: 'empty'; readonly lastSeq: number }
+  | { readonly outcome: 'ahead'; readonly lastSeq: number; readonly headPos: number }
   | { readonly outcome: 'missing' }
   | {
       readonly outcome: 'foreign';
@@ -131,13 +146,13 @@ export type LogVerification =
 
 /**
  * Looks at LOG's epoch and at the ids of its last `depth` messages (256, the window of `publishLog`: a stranger's message in
- * the middle of a window has ours behind it). An older backup of the same log is intact with a smaller `lastSeq`; one that is
- * ahead of `headPos` (the log's own head) is foreign.
+ * the middle of a window has ours behind it). An older backup of the same log is intact with a smaller `lastSeq`. `headPos` asks the
+ * log how far it reaches; it is asked after LOG was looked at, because another replica may be numbering and publishing meanwhile.
  */
 export async function verifyLog(
   jsm: JetStreamManager,
   epoch: string,
-  headPos: number,
+  headPos: () => Promise<number>,
   depth = 256,
 ): Promise<LogVerification> {
   let state: LogState;
@@ -150,15 +165,23 @@ export async function verifyLog(
   }
   const { lastSeq, createdEpoch } = state;
   if (createdEpoch !== epoch) return { outcome: 'foreign', seq: lastSeq, expected: epoch, found: createdEpoch };
-  if (lastSeq > headPos) {
-    return { outcome: 'foreign', seq: lastSeq, expected: `at most ${headPos}`, found: await storedId(jsm, lastSeq) };
+  const head = await headPos();
+  if (lastSeq > head) {
+    const found = await storedId(jsm, head + 1);
+    if (found === logMessageId(epoch, head + 1)) return { outcome: 'ahead', lastSeq, headPos: head };
+    return { outcome: 'foreign', seq: head + 1, expected: 'nothing', found };
   }
   if (state.messages === 0) return { outcome: 'empty', lastSeq };
   const first = Math.max(state.firstSeq, lastSeq - depth + 1);
   const sequences = Array.from({ length: lastSeq - first + 1 }, (_, i) => first + i);
-  const ids = await Promise.all(sequences.map((seq) => storedId(jsm, seq)));
-  const wrong = sequences.findIndex((seq, i) => ids[i] !== logMessageId(epoch, seq));
+  const headers = await Promise.all(
+    sequences.map(async (seq) => (await jsm.streams.getMessage('LOG', { seq }))?.header),
+  );
+  const idAt = (index: number): string | undefined => headers[index]?.get('Nats-Msg-Id') || undefined;
+  const wrong = sequences.findIndex((seq, i) => idAt(i) !== logMessageId(epoch, seq));
   const seq = sequences[wrong];
-  if (seq === undefined) return { outcome: 'intact', lastSeq };
-  return { outcome: 'foreign', seq, expected: logMessageId(epoch, seq), found: ids[wrong] };
+  if (seq !== undefined) return { outcome: 'foreign', seq, expected: logMessageId(epoch, seq), found: idAt(wrong) };
+  const of = headers.at(-1);
+  const last = { pos: lastSeq, eventId: of?.get('ce-id') || undefined, recordedAt: of?.get('ce-time') || undefined };
+  return { outcome: 'intact', lastSeq, last };
 }

@@ -17,6 +17,7 @@ import {
   type StepName,
   type TaskState,
 } from '@plumbline/domain';
+import { failpoint, isArmed } from '@plumbline/failpoint';
 import { ArtifactError } from './artifact-client.js';
 import { backoffMs } from './backoff.js';
 import { commandId } from './command-id.js';
@@ -139,7 +140,12 @@ export class StepWorker {
         await this.handBack(target, claim.epoch);
         return { outcome: 'nak', delayMs: 100 };
       }
+      if (claim.outcome === 'granted') failpoint('step.claimed');
       message.ackNow();
+      if (isArmed('step.acknowledged') && claim.outcome === 'granted') {
+        await this.options.bus.nc.flush();
+        failpoint('step.acknowledged');
+      }
       if (claim.outcome !== 'granted')
         this.report({ ...target, outcome: 'refused', durationMs: performance.now() - startedAt });
       else
@@ -195,6 +201,7 @@ export class StepWorker {
       const { state, events } = await this.options.ledger.readTask(target.taskId, signal);
       const step = this.heldStep(target, epoch, state, events, signal);
       const { end, code } = await this.attempt(step, handle);
+      failpoint('step.worked');
       signal.throwIfAborted();
       running.recordingEnd = true;
       return await this.recordEnd(step, end, code);
@@ -216,6 +223,7 @@ export class StepWorker {
     try {
       const appended = await this.appendFacts(target, step.epoch, 'end', end, true, step.signal);
       if (!appended) return { outcome: 'stale' };
+      failpoint('step.recorded');
       return code === undefined ? { outcome: 'done' } : { outcome: 'failed', code };
     } catch (error) {
       if (retryOf(error) !== 'never' || step.signal.aborted) throw error;
@@ -244,6 +252,7 @@ export class StepWorker {
       record: async (key, events) => {
         if (!(await this.appendFacts(target, epoch, `fact ${key}`, events, false, signal)))
           throw new StepStopped('lost');
+        failpoint('step.fact-recorded');
       },
       live: (message) => void publishLive(this.options.bus, target.taskId, { step: target.step, ...message }),
     };

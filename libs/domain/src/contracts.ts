@@ -233,6 +233,18 @@ export const auditDocumentSchema = z
     ok: z.boolean(),
     events: count,
     headPosition: count,
+    /** The epochs after the first: each began because what the one before had beyond `afterPosition` was lost. */
+    epochs: z
+      .array(
+        z.object({
+          epoch: z.string(),
+          number: count,
+          afterPosition: count,
+          why: z.string(),
+          startedAt: z.string(),
+        }),
+      )
+      .optional(),
     firstBad: z.object({ position: count, what: z.string().min(1) }).optional(),
   })
   .refine((document) => document.ok === (document.firstBad === undefined), {

@@ -1,5 +1,5 @@
-/** A native program a checkout needs. */
-export type Tool = 'nats-server' | 'bwrap' | 'postgres';
+/** A native program a checkout needs; promtool only for its tests. */
+export type Tool = 'nats-server' | 'bwrap' | 'postgres' | 'promtool';
 
 /** Which rule found it. `NATS_URL` means a running server: `found` is then its URL and no binary is needed. */
 export type FoundBy = 'NATS_URL' | 'NATS_SERVER_BIN' | '.tools' | 'PATH' | 'npm' | 'system';

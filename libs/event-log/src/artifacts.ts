@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { pipeline, Readable, Transform } from 'node:stream';
 import { createGunzip, createGzip, createZstdCompress, createZstdDecompress } from 'node:zlib';
+import { failpoint } from '@plumbline/failpoint';
 import type { Pool } from 'pg';
 import { OperationalError, toOperationalError } from './errors.js';
 import { checkedInteger, checkedName } from './json-text.js';
@@ -314,6 +315,7 @@ class Upload {
       ]);
       this.count += 1;
       this.storedBytes += bytes.length;
+      failpoint('artifact.chunk-stored');
     }
     this.ready = [];
   }

@@ -30,13 +30,20 @@ describe('audit', () => {
   it('finds an untouched log good, and counts what waits to be numbered', async () => {
     recorded(await log.append(batch('s-1', 4)));
     const head = await log.head();
-    expect(await log.audit()).toEqual({ ok: true, events: 30, pending: 4, headPosition: 30, headHash: head.chainHash });
+    expect(await log.audit()).toEqual({
+      ok: true,
+      events: 30,
+      pending: 4,
+      headPosition: 30,
+      headHash: head.chainHash,
+      epochs: [],
+    });
   });
 
   it('finds an empty log good', async () => {
     const empty = await postgres.createDatabase();
     const report = await new EventLog({ pool: empty.ledger }).audit();
-    expect(report).toEqual({ ok: true, events: 0, pending: 0, headPosition: 0, headHash: '0'.repeat(64) });
+    expect(report).toEqual({ ok: true, events: 0, pending: 0, headPosition: 0, headHash: '0'.repeat(64), epochs: [] });
     await empty.drop();
   });
 
@@ -133,6 +140,12 @@ describe('audit', () => {
       `INSERT INTO es.pending SELECT ingest_id FROM es.log WHERE pos = 3`,
       3,
       /numbered and still queued/,
+    ],
+    [
+      'the epoch was changed behind the back of the log',
+      `ALTER TABLE es.log_head DISABLE TRIGGER ALL; UPDATE es.log_head SET epoch = gen_random_uuid(), epoch_number = 2`,
+      31,
+      /the head is in epoch 2, .*; the last that the log tells of is none but the first/,
     ],
     ['the head row was deleted', `DELETE FROM es.log_head`, 1, /./],
   ])('names the position when %s', async (_, sql, position, what) => {

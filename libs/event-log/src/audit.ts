@@ -11,17 +11,31 @@ export interface AuditFinding {
   what: string;
 }
 
-/** `events` were verified from position 1 on; `pending` have been recorded and not been numbered yet. */
+/** A numbering of the log that began after `afterPosition`, and why the one before ended there. */
+export interface AuditedEpoch {
+  epoch: string;
+  number: number;
+  afterPosition: number;
+  why: string;
+  startedAt: string;
+}
+
+/**
+ * `events` were verified from position 1 on; `pending` have been recorded and not been numbered yet. `epochs` are all but the first one,
+ * which began with the log; the chain goes on unbroken from one into the next.
+ */
 export interface AuditReport {
   ok: boolean;
   events: number;
   pending: number;
   headPosition: number;
   headHash: string;
+  epochs: AuditedEpoch[];
   firstBad?: AuditFinding;
 }
 
-interface AuditRow {
+/** One position of the log with its event as text; columns of the event are null when it is gone. */
+export interface AuditRow {
   pos: string;
   stored_hash: string;
   event_id: string | null;
@@ -50,15 +64,16 @@ export async function auditLog(pool: Pool): Promise<AuditReport> {
 }
 
 async function auditSnapshot(client: PoolClient): Promise<AuditReport> {
-  const head = await client.query<{ pos: string; hash: string; pending: string }>(
-    `SELECT pos, encode(chain_hash, 'hex') AS hash,
+  const head = await client.query<{ pos: string; hash: string; epoch: string; number: number; pending: string }>(
+    `SELECT pos, encode(chain_hash, 'hex') AS hash, epoch, epoch_number AS number,
        (SELECT count(*) FROM es.pending p JOIN es.event e ON e.ingest_id = p.ingest_id) AS pending FROM es.log_head`,
   );
   const row = head.rows[0];
   const headPosition = Number(row?.pos ?? 0);
   const headHash = row?.hash ?? genesisHash;
   const chain = await auditChain(client, headPosition, headHash);
-  const findings = [chain.finding, await auditStreams(client, headPosition)];
+  const epochs = await epochsOf(client);
+  const findings = [chain.finding, await auditStreams(client, headPosition), epochFinding(epochs, row, headPosition)];
   if (row === undefined) findings.push({ position: 1, what: 'the head of the log is missing' });
   const firstBad = findings.reduce(earlier);
   const report = {
@@ -67,8 +82,40 @@ async function auditSnapshot(client: PoolClient): Promise<AuditReport> {
     pending: Number(row?.pending ?? 0),
     headPosition,
     headHash,
+    epochs,
   };
   return firstBad === undefined ? report : { ...report, firstBad };
+}
+
+/** The epochs that the log itself tells of, in order. */
+async function epochsOf(client: PoolClient): Promise<AuditedEpoch[]> {
+  const { rows } = await client.query<{ data: Omit<AuditedEpoch, 'startedAt'>; at: string }>(
+    `SELECT data, es.instant(recorded_at) AS at FROM es.event WHERE stream_id = 'log' AND type = 'log.epoch-started' ORDER BY version`,
+  );
+  return rows.map(({ data: { epoch, number, afterPosition, why }, at }) => ({
+    epoch,
+    number,
+    afterPosition,
+    why,
+    startedAt: at,
+  }));
+}
+
+/** An epoch that the head is in and the log does not tell of was put there by somebody who went around the log. */
+function epochFinding(
+  epochs: readonly AuditedEpoch[],
+  head: { epoch: string; number: number } | undefined,
+  headPosition: number,
+): AuditFinding | undefined {
+  const last = epochs.at(-1);
+  if (head === undefined) return undefined;
+  if (last === undefined ? head.number === 1 : head.number === last.number && head.epoch === last.epoch)
+    return undefined;
+  const told = last === undefined ? 'none but the first' : `${last.number}, ${last.epoch}`;
+  return {
+    position: headPosition + 1,
+    what: `the head is in epoch ${head.number}, ${head.epoch}; the last that the log tells of is ${told}`,
+  };
 }
 
 function earlier(a: AuditFinding | undefined, b: AuditFinding | undefined): AuditFinding | undefined {
@@ -85,14 +132,8 @@ async function auditChain(
   let pos = 0;
   let hash = genesisHash;
   for (;;) {
-    const page = await client.query<AuditRow>(
-      `SELECT l.pos, encode(l.chain_hash, 'hex') AS stored_hash, e.event_id, e.stream_id, e.category, e.version::text, e.type,
-         e.schema_version::text, e.data::text, e.meta::text,
-         es.instant(e.occurred_at) AS occurred_at, es.instant(e.recorded_at) AS recorded_at
-       FROM es.log l LEFT JOIN es.event e ON e.ingest_id = l.ingest_id WHERE l.pos > $1 ORDER BY l.pos LIMIT ${pageSize}`,
-      [pos],
-    );
-    for (const row of page.rows) {
+    const page = await readChainPage(client, pos, pageSize);
+    for (const row of page) {
       const what = brokenLink(row, pos + 1, hash);
       if (what !== undefined) return { events: pos, finding: { position: pos + 1, what } };
       if (pos >= headPosition) {
@@ -104,7 +145,7 @@ async function auditChain(
       pos += 1;
       hash = row.stored_hash;
     }
-    if (page.rows.length < pageSize) break;
+    if (page.length < pageSize) break;
   }
   if (pos < headPosition) {
     return { events: pos, finding: { position: pos + 1, what: `the log ends before its head at ${headPosition}` } };
@@ -114,7 +155,20 @@ async function auditChain(
   return { events: pos, finding };
 }
 
-function brokenLink(row: AuditRow, expectedPos: number, previousHash: string): string | undefined {
+/** The rows at positions after `afterPos`, in order, at most `limit`. */
+export async function readChainPage(client: PoolClient, afterPos: number, limit: number): Promise<AuditRow[]> {
+  const { rows } = await client.query<AuditRow>(
+    `SELECT l.pos, encode(l.chain_hash, 'hex') AS stored_hash, e.event_id, e.stream_id, e.category, e.version::text, e.type,
+       e.schema_version::text, e.data::text, e.meta::text,
+       es.instant(e.occurred_at) AS occurred_at, es.instant(e.recorded_at) AS recorded_at
+     FROM es.log l LEFT JOIN es.event e ON e.ingest_id = l.ingest_id WHERE l.pos > $1 ORDER BY l.pos LIMIT $2`,
+    [afterPos, limit],
+  );
+  return rows;
+}
+
+/** What is wrong with a row that should stand at `expectedPos` after `previousHash`; undefined when nothing is. */
+export function brokenLink(row: AuditRow, expectedPos: number, previousHash: string): string | undefined {
   if (Number(row.pos) !== expectedPos) return `no event has this position, the next one is ${row.pos}`;
   if (row.event_id === null) return 'the event of this position is gone';
   const computed = chainHash(previousHash, {

@@ -1,3 +1,4 @@
+import { failpoint } from '@plumbline/failpoint';
 import type { Pool } from 'pg';
 import type { AppendBatch, AppendResult, TaskStream } from './append-batch.js';
 import { encodeBatch } from './encode-batch.js';
@@ -14,13 +15,15 @@ import {
   type RecordedEvent,
   type StreamEvent,
 } from './recorded-event.js';
-import { queryRows } from './session.js';
+import { queryRows, underLock } from './session.js';
 import { Timers } from './timers.js';
 import { Wakeup } from './wakeup.js';
 
 /** The last position of the log and the chain up to it. A new epoch means that positions of the old one mean nothing any more. */
 export interface LogHead {
   epoch: string;
+  /** How many epochs there were, this one included. */
+  epochNumber: number;
   pos: number;
   chainHash: string;
 }
@@ -56,11 +59,16 @@ export class EventLog {
   private readonly taskStream: TaskStream;
   private readonly sequenced = new Wakeup();
   private readonly appended: () => void;
+  /** Something was recorded through here since the last look at the queue. */
+  private news = false;
 
   constructor(options: EventLogOptions) {
     this.pool = options.pool;
     this.taskStream = options.taskStream ?? ((taskId) => ({ streamId: `task-${taskId}`, category: 'task' }));
-    this.appended = options.onAppended ?? (() => {});
+    this.appended = () => {
+      this.news = true;
+      options.onAppended?.();
+    };
     this.group = new GroupAppend(options.pool);
     const types = options.eventTypes ?? defaultEventTypes;
     this.leases = new Leases(options.pool, types, this.appended);
@@ -72,6 +80,7 @@ export class EventLog {
    * after `retry: 'later'` the outcome may be unknown, and the same batch with the same command id is safe to send again.
    */
   async append(batch: AppendBatch): Promise<AppendResult> {
+    failpoint('append.received');
     const result = await this.group.append(encodeBatch(batch, this.taskStream));
     if (result.outcome === 'appended' && !result.duplicate) this.appended();
     return result;
@@ -106,13 +115,35 @@ export class EventLog {
 
   /** The end of the log. Position 0 and 64 zeros while it is empty. */
   async head(): Promise<LogHead> {
-    const [row] = await this.rows<{ epoch: string; pos: string; chain_hash: Buffer }>(
-      'SELECT epoch, pos, chain_hash FROM es.log_head',
+    const [row] = await this.rows<{ epoch: string; epoch_number: number; pos: string; chain_hash: Buffer }>(
+      'SELECT epoch, epoch_number, pos, chain_hash FROM es.log_head',
       [],
     );
     if (row === undefined)
       throw new OperationalError('es.log_head has no row: the log was damaged', { retry: 'never' });
-    return { epoch: row.epoch, pos: Number(row.pos), chainHash: row.chain_hash.toString('hex') };
+    const { epoch, epoch_number: epochNumber, chain_hash: hash } = row;
+    return { epoch, epochNumber, pos: Number(row.pos), chainHash: hash.toString('hex') };
+  }
+
+  /**
+   * Starts a new epoch if the log is not where it was last written: restored, copied, or on a promoted replica. Numbering and granting
+   * leases look by themselves; a ledger asks before it opens its doors. Returns whether this call started one.
+   */
+  async keepEpoch(): Promise<boolean> {
+    return this.epochStarted('SELECT es.keep_epoch() AS started', []);
+  }
+
+  /**
+   * Starts a new epoch, for one who knows from elsewhere that events of this one were lost. False when the log is not in the epoch
+   * `expected` any more: somebody else was faster.
+   */
+  async startEpoch(expected: string, why: string): Promise<boolean> {
+    return this.epochStarted('SELECT es.start_epoch($1, $2) AS started', [expected, why]);
+  }
+
+  /** Runs `work` while no other process does that has the same name for its work; others wait. Ends with the connection at the latest. */
+  exclusively<T>(name: string, work: () => Promise<T>): Promise<T> {
+    return underLock(this.pool, name, work);
   }
 
   /**
@@ -166,11 +197,19 @@ export class EventLog {
    * Any number of processes may call it at once.
    */
   async sequence(limit = 2_000): Promise<{ count: number; pos: number }> {
-    const [row] = await this.rows<{ o_count: number; o_pos: string }>('SELECT o_count, o_pos FROM es.sequence($1)', [
-      checkedInteger(limit, 'limit', 1, 100_000),
-    ]);
+    const { news } = this;
+    this.news = false;
+    const [row] = await queryRows<{ o_count: number; o_pos: string }>(
+      this.pool,
+      'SELECT o_count, o_pos FROM es.sequence($1)',
+      [checkedInteger(limit, 'limit', 1, 100_000)],
+      () => news && failpoint('sequence.sent'),
+    );
     if (row === undefined) throw new Error('es.sequence returned no row');
-    if (row.o_count > 0) this.sequenced.signal();
+    if (row.o_count > 0) {
+      failpoint('sequence.committed');
+      this.sequenced.signal();
+    }
     return { count: row.o_count, pos: Number(row.o_pos) };
   }
 
@@ -182,6 +221,12 @@ export class EventLog {
   /** Takes no more appends and resolves when those already taken are settled. */
   close(): Promise<void> {
     return this.group.close();
+  }
+
+  private async epochStarted(text: string, values: unknown[]): Promise<boolean> {
+    const [row] = await this.rows<{ started: boolean }>(text, values);
+    if (row?.started === true) this.appended();
+    return row?.started === true;
   }
 
   private rows<T extends object>(text: string, values: unknown[]): Promise<T[]> {

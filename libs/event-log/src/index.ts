@@ -15,8 +15,9 @@ export {
   type PutArtifactOptions,
   type PutArtifactResult,
 } from './artifacts.js';
-export { auditLog, type AuditFinding, type AuditReport } from './audit.js';
+export { auditLog, type AuditedEpoch, type AuditFinding, type AuditReport } from './audit.js';
 export { chainHash, genesisHash, type ChainedFields } from './chain.js';
+export { ChainWatch, type ChainState, type ChainWatchOptions } from './chain-watch.js';
 export { InvalidInputError, OperationalError } from './errors.js';
 export { eventIdOf } from './event-id.js';
 export { defaultEventTypes, EventLog, type EventLogOptions, type LogHead } from './event-log.js';
@@ -35,7 +36,7 @@ export {
   type ReleaseResult,
 } from './leases.js';
 export { migrate, type MigrateOptions } from './migrate.js';
-export type { ParkedEvent, Projection } from './projection.js';
+export type { ParkedEvent, ProjectedEvent, Projection } from './projection.js';
 export { Projector, type ProjectorOptions } from './projector.js';
 export type { RecordedEvent, StreamEvent } from './recorded-event.js';
 export { Sequencer, type SequencerOptions } from './sequencer.js';

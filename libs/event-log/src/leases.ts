@@ -1,3 +1,4 @@
+import { failpoint } from '@plumbline/failpoint';
 import type { Pool } from 'pg';
 import { checkedInteger, checkedName, jsonText } from './json-text.js';
 import { queryRows } from './session.js';
@@ -100,6 +101,7 @@ export class Leases {
     ];
     const result = await this.call<ClaimResult>('es.claim($1, $2, $3, $4, $5, $6, $7)', values);
     if (result.outcome !== 'granted') return result;
+    failpoint('lease.granted');
     this.onRecorded();
     return typeof result.progress === 'string'
       ? { ...result, progress: JSON.parse(result.progress) as unknown }
@@ -138,7 +140,10 @@ export class Leases {
       'SELECT * FROM es.expire_leases($1, $2)',
       [checkedInteger(limit, 'limit', 1, 10_000), this.types.leaseExpired],
     );
-    if (rows.length > 0) this.onRecorded();
+    if (rows.length > 0) {
+      failpoint('sweeper.swept');
+      this.onRecorded();
+    }
     return rows.map((row) => ({ taskId: row.task_id, step: row.step, epoch: Number(row.epoch), holder: row.holder }));
   }
 

@@ -27,10 +27,12 @@ describe('migrate', () => {
     const url = postgres.adminUrl(await postgres.createEmptyDatabase());
     const options = { adminUrl: url, ledgerRole: 'migrate_ledger', ledgerPassword: `it's "secret"` };
     const results = await Promise.all([migrate(options), migrate(options), migrate(options)]);
-    const applied = results.map((r) => r.applied.length).sort();
-    expect(applied).toEqual([0, 0, 1]);
+    const applied = results.map((r) => r.applied).sort((a, b) => a.length - b.length);
+    expect(applied).toEqual([[], [], expect.arrayContaining(['CreateEventLog1795219200000'])]);
     expect(await migrate(options)).toEqual({ applied: [] });
-    expect(await run(url, 'SELECT name FROM es.migration')).toEqual([{ name: 'CreateEventLog1795219200000' }]);
+    expect(await run(url, 'SELECT name FROM es.migration ORDER BY id')).toEqual(
+      (applied[2] ?? []).map((name) => ({ name })),
+    );
   });
 
   it('runs on several databases of one cluster at the same time', async () => {
@@ -38,7 +40,8 @@ describe('migrate', () => {
     for (let i = 0; i < 5; i++) urls.push(postgres.adminUrl(await postgres.createEmptyDatabase()));
     const run = (adminUrl: string) => migrate({ adminUrl, ledgerRole: 'cluster_ledger', ledgerPassword: 'x' });
     const results = await Promise.all(urls.map(run));
-    expect(results.map((r) => r.applied.length)).toEqual([1, 1, 1, 1, 1]);
+    expect(results[0]?.applied.length).toBeGreaterThan(0);
+    results.forEach((result) => expect(result).toEqual(results[0]));
   });
 
   it('refuses a database that is newer than the code', async () => {
@@ -85,7 +88,9 @@ describe('migrate', () => {
     url.username = `admin_${suffix}`;
     url.password = 'x';
     const ledgerRole = `ledger_${suffix}`;
-    expect((await migrate({ adminUrl: url.toString(), ledgerRole, ledgerPassword: 'y' })).applied).toHaveLength(1);
+    expect((await migrate({ adminUrl: url.toString(), ledgerRole, ledgerPassword: 'y' })).applied).toContain(
+      'CreateEventLog1795219200000',
+    );
     url.username = ledgerRole;
     url.password = 'y';
     const pool: Pool = createLedgerPool({ url: url.toString() });

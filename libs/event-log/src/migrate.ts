@@ -4,11 +4,17 @@ import { Client } from 'pg';
 import { DataSource, type MigrationInterface } from 'typeorm';
 import { errorCode, OperationalError, toOperationalError } from './errors.js';
 import { CreateEventLog1795219200000 } from './migrations/create-event-log.js';
+import { FasterFunctions1795309260000 } from './migrations/faster-functions.js';
+import { LogEpochs1795312800000 } from './migrations/log-epochs.js';
 import { ledgerGroup, ownerRole, writerRole } from './migrations/roles.js';
 
 type MigrationClass = new () => MigrationInterface & { name: string };
 
-const migrations: readonly MigrationClass[] = [CreateEventLog1795219200000];
+const migrations: readonly MigrationClass[] = [
+  CreateEventLog1795219200000,
+  FasterFunctions1795309260000,
+  LogEpochs1795312800000,
+];
 
 /** Key of the advisory lock that makes concurrent runs wait for each other; any constant will do, it must only never change. */
 const migrationLockKey = '7215884910340275';

@@ -74,6 +74,7 @@ describe('the ledger role', () => {
     [`SELECT es.record('s', 'thing', 'forged', '{}', '{}')`, 'record'],
     [`SELECT es.append_effects('{}', '{}', now())`, 'append_effects'],
     [`SELECT es.append_fences('{}', '{}')`, 'append_fences'],
+    [`SELECT es.origin()`, 'origin'],
   ])('may not call what lies behind the doors: %s', async (sql, name) => {
     expect(await attempt(db.ledger, undefined, sql)).toBe(`42501: permission denied for function ${name}`);
   });

@@ -1,7 +1,6 @@
 import type { PoolClient } from 'pg';
 import { isTransientFailure } from './errors.js';
-import type { Generation, ParkedEvent, Projection } from './projection.js';
-import { eventColumns, toRecordedEvent, type EventRow, type RecordedEvent } from './recorded-event.js';
+import type { Generation, ParkedEvent, ProjectedEvent, Projection } from './projection.js';
 
 /** The tables one batch works on. */
 export interface ProjectionTarget {
@@ -58,23 +57,39 @@ export async function moveCheckpoint(
 }
 
 /**
- * Applies events in order. Events of parked streams join their parked predecessors. With `careful`, each event runs under a savepoint
- * and is parked when it fails; without, the first failure throws PoisonedBatch. Returns the events it parked with an error.
+ * Applies events in order. Events of parked streams join their parked predecessors. Without `careful`, the first failure throws
+ * PoisonedBatch. With it, what fails together is undone and applied one by one, and an event that fails alone is parked. Returns the
+ * events it parked with an error.
  */
 export async function applyEvents(
   client: PoolClient,
   target: ProjectionTarget,
-  events: readonly RecordedEvent[],
+  events: readonly ProjectedEvent[],
   careful: boolean,
 ): Promise<ParkedEvent[]> {
+  if (events.length === 0) return [];
   const parkedStreams = await parkedAmong(client, target, events);
+  const free = events.filter((event) => !parkedStreams.has(event.streamId));
+  if (!careful) await applyOrThrow(client, target, free);
+  else if ((await underSavepoint(client, () => applyAll(client, target, free))) !== undefined)
+    return applyOneByOne(client, target, events, parkedStreams);
+  for (const event of events) if (parkedStreams.has(event.streamId)) await park(client, target, event, null);
+  return [];
+}
+
+async function applyOneByOne(
+  client: PoolClient,
+  target: ProjectionTarget,
+  events: readonly ProjectedEvent[],
+  parkedStreams: Set<string>,
+): Promise<ParkedEvent[]> {
   const poisoned: ParkedEvent[] = [];
   for (const event of events) {
     if (parkedStreams.has(event.streamId)) {
       await park(client, target, event, null);
       continue;
     }
-    const failure = careful ? await tryApply(client, target, event) : await applyOrThrow(client, target, event);
+    const failure = await tryApply(client, target, event);
     if (failure === undefined) continue;
     poisoned.push(await park(client, target, event, failure));
     parkedStreams.add(event.streamId);
@@ -82,9 +97,23 @@ export async function applyEvents(
   return poisoned;
 }
 
-async function applyOrThrow(client: PoolClient, target: ProjectionTarget, event: RecordedEvent): Promise<undefined> {
+async function applyAll(
+  client: PoolClient,
+  { projection, schema }: ProjectionTarget,
+  events: readonly ProjectedEvent[],
+): Promise<void> {
+  if (events.length === 0) return;
+  if (projection.applyBatch !== undefined) return projection.applyBatch(client, schema, events);
+  for (const event of events) await projection.apply(client, schema, event);
+}
+
+async function applyOrThrow(
+  client: PoolClient,
+  target: ProjectionTarget,
+  events: readonly ProjectedEvent[],
+): Promise<void> {
   try {
-    await target.projection.apply(client, target.schema, event);
+    await applyAll(client, target, events);
   } catch (error) {
     if (isTransientFailure(error)) throw error;
     throw new PoisonedBatch(error);
@@ -95,28 +124,33 @@ async function applyOrThrow(client: PoolClient, target: ProjectionTarget, event:
 export async function tryApply(
   client: PoolClient,
   target: ProjectionTarget,
-  event: RecordedEvent,
+  event: ProjectedEvent,
 ): Promise<string | undefined> {
-  await client.query('SAVEPOINT one_event');
+  return underSavepoint(client, () => target.projection.apply(client, target.schema, event));
+}
+
+/** Undoes work that fails for good and returns what was wrong, or undefined. Throws transient failures. */
+async function underSavepoint(client: PoolClient, work: () => Promise<void>): Promise<string | undefined> {
+  await client.query('SAVEPOINT attempt');
   try {
-    await target.projection.apply(client, target.schema, event);
+    await work();
   } catch (error) {
     if (isTransientFailure(error)) throw error;
-    await client.query('ROLLBACK TO SAVEPOINT one_event');
-    await client.query('RELEASE SAVEPOINT one_event');
+    await client.query('ROLLBACK TO SAVEPOINT attempt');
+    await client.query('RELEASE SAVEPOINT attempt');
     // Postgres text holds no NUL, and an error message may quote anything.
     return (error instanceof Error ? (error.stack ?? error.message) : String(error))
       .replaceAll('\0', '\uFFFD')
       .slice(0, 4_000);
   }
-  await client.query('RELEASE SAVEPOINT one_event');
+  await client.query('RELEASE SAVEPOINT attempt');
   return undefined;
 }
 
 async function parkedAmong(
   client: PoolClient,
   target: ProjectionTarget,
-  events: readonly RecordedEvent[],
+  events: readonly ProjectedEvent[],
 ): Promise<Set<string>> {
   const result = await client.query<{ stream_id: string }>(
     'SELECT DISTINCT stream_id FROM es.parked WHERE projector = $1 AND generation = $2 AND stream_id = ANY ($3)',
@@ -128,7 +162,7 @@ async function parkedAmong(
 async function park(
   client: PoolClient,
   target: ProjectionTarget,
-  event: RecordedEvent,
+  event: ProjectedEvent,
   error: string | null,
 ): Promise<ParkedEvent> {
   const result = await client.query<{ parked_at: Date }>(
@@ -138,15 +172,4 @@ async function park(
   );
   const parkedAt = (result.rows[0]?.parked_at ?? new Date(0)).toISOString();
   return { pos: event.pos, streamId: event.streamId, error, attempts: error === null ? 0 : 1, parkedAt };
-}
-
-/** Events of the log in (`after`, `upTo`], read in the batch's own transaction. */
-export async function readRange(client: PoolClient, after: number, upTo: number): Promise<RecordedEvent[]> {
-  const result = await client.query<EventRow>({
-    name: 'es-read-range',
-    text: `SELECT ${eventColumns} FROM es.log l JOIN es.event e ON e.ingest_id = l.ingest_id
-      WHERE l.pos > $1 AND l.pos <= $2 ORDER BY l.pos`,
-    values: [after, upTo],
-  });
-  return result.rows.map(toRecordedEvent);
 }

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { failpoint } from '@plumbline/failpoint';
 import type { Pool, PoolClient } from 'pg';
 import { errorCode } from './errors.js';
 import {
@@ -6,15 +7,17 @@ import {
   moveCheckpoint,
   PoisonedBatch,
   readCheckpoint,
-  readRange,
   type ProjectionTarget,
 } from './projection-batch.js';
+import { readPage } from './projection-read.js';
 import type { ParkedEvent, Projection } from './projection.js';
-import { inTransaction, openSession } from './session.js';
+import { inTransaction, underLock } from './session.js';
 
 const swapLockTimeoutMs = 200;
 const swapPauseMs = 50;
 const maxSwapAttempts = 100;
+/** Commits are flushed to disk; a page is not worth one while nobody can see its rows. */
+const pagesPerCommit = 20;
 
 /**
  * Fills `<schema>_next` from the first event, catches up, and renames it to `schema` in one transaction, with the checkpoint. Readers
@@ -27,24 +30,13 @@ export async function rebuildProjection(
   schema: string,
   batchSize: number,
 ): Promise<{ pos: number; parked: ParkedEvent[] }> {
-  const session = await openSession(pool);
-  let broken: Error | undefined;
-  try {
-    const lock = [`rebuild ${projection.name}`];
-    await session.client.query('SELECT pg_advisory_lock(hashtextextended($1, 0))', lock);
+  return underLock(pool, `rebuild ${projection.name}`, async () => {
     const target: ProjectionTarget = { projection, generation: 'next', schema: `${schema}_next` };
     const epoch = await createNext(pool, target);
     const parked = await fillNext(pool, target, batchSize);
     const swapped = await swapWhenFree(pool, target, schema, epoch);
-    await session.client.query('SELECT pg_advisory_unlock(hashtextextended($1, 0))', lock);
     return { pos: swapped.pos, parked: [...parked, ...swapped.parked] };
-  } catch (error) {
-    // Closing the session gives the lock back, whatever state it is in.
-    broken = error instanceof Error ? error : new Error(String(error));
-    throw error;
-  } finally {
-    session.release(broken);
-  }
+  });
 }
 
 async function createNext(pool: Pool, target: ProjectionTarget): Promise<string> {
@@ -69,7 +61,7 @@ async function fillNext(pool: Pool, target: ProjectionTarget, batchSize: number)
   let pos = 0;
   for (;;) {
     const attempt = (careful: boolean): Promise<Advance> =>
-      inTransaction(pool, (client) => advance(client, target, pos, pos + batchSize, careful));
+      inTransaction(pool, (client) => advance(client, target, pos, { batchSize, pages: pagesPerCommit, careful }));
     const reached = await attempt(false).catch((error: unknown) => {
       if (error instanceof PoisonedBatch) return attempt(true);
       throw error;
@@ -85,21 +77,39 @@ interface Advance {
   parked: ParkedEvent[];
 }
 
-/** Applies the events in (`from`, `upTo`] in the caller's transaction; returns the position reached. */
-async function advance(
-  client: PoolClient,
-  target: ProjectionTarget,
-  from: number,
-  upTo: number,
-  careful: boolean,
-): Promise<Advance> {
-  const events = await readRange(client, from, upTo);
-  const to = events.at(-1)?.pos;
-  if (to === undefined) return { pos: from, parked: [] };
-  if (!(await moveCheckpoint(client, target, from, to))) {
+interface Stretch {
+  batchSize: number;
+  /** Most pages in this transaction. */
+  pages: number;
+  /** Where to stop, if not at the end of the log. */
+  upTo?: number;
+  careful: boolean;
+}
+
+/**
+ * Applies pages of events after `from` in the caller's transaction and moves the checkpoint; returns the position reached. The next page
+ * is asked for before the one in hand is applied: the database reads while this process thinks.
+ */
+async function advance(client: PoolClient, target: ProjectionTarget, from: number, stretch: Stretch): Promise<Advance> {
+  const { batchSize, pages, upTo, careful } = stretch;
+  const read = (after: number): ReturnType<typeof readPage> =>
+    readPage(client, target.projection, after, batchSize, upTo);
+  const parked: ParkedEvent[] = [];
+  let pos = from;
+  let page = await read(pos);
+  for (let n = 1; page.reached > pos; n++) {
+    const next = n < pages ? read(page.reached) : undefined;
+    // A failure of this page ends the transaction before anybody waits for the next one.
+    next?.catch(() => undefined);
+    parked.push(...(await applyEvents(client, target, page.events, careful)));
+    pos = page.reached;
+    if (next === undefined) break;
+    page = await next;
+  }
+  if (pos > from && !(await moveCheckpoint(client, target, from, pos))) {
     throw new Error(`the checkpoint of ${target.schema} moved during its rebuild, or the log was replaced`);
   }
-  return { pos: to, parked: await applyEvents(client, target, events, careful) };
+  return { pos, parked };
 }
 
 /** The swap waits for nobody for long: readers that queue behind a waiting exclusive lock would wait as well. */
@@ -124,7 +134,10 @@ async function swap(client: PoolClient, target: ProjectionTarget, schema: string
   // Nobody may see the read model go back in time.
   const sameLog = live?.logEpoch === epoch;
   const behind = sameLog && live.pos > next.pos;
-  const reached = behind ? await advance(client, target, next.pos, live.pos, true) : { pos: next.pos, parked: [] };
+  const all = { batchSize: 500, pages: Number.MAX_SAFE_INTEGER, careful: true };
+  const reached = behind
+    ? await advance(client, target, next.pos, { ...all, upTo: live.pos })
+    : { pos: next.pos, parked: [] };
   await client.query(`DROP SCHEMA IF EXISTS ${schema} CASCADE`);
   await client.query(`ALTER SCHEMA ${target.schema} RENAME TO ${schema}`);
   for (const table of ['checkpoint', 'parked']) {
@@ -133,5 +146,6 @@ async function swap(client: PoolClient, target: ProjectionTarget, schema: string
       name,
     ]);
   }
+  failpoint('projection.swapped');
   return reached;
 }

@@ -3,9 +3,8 @@ import type { PoolClient } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { EventLog } from './event-log.js';
 import { startPostgres, type PostgresFixture, type TestDatabase } from './postgres.fixture.js';
-import type { ParkedEvent, Projection } from './projection.js';
+import type { ParkedEvent, ProjectedEvent, Projection } from './projection.js';
 import { Projector } from './projector.js';
-import type { RecordedEvent } from './recorded-event.js';
 import { tableHash } from './table-hash.js';
 import { batch, recorded, sequenceAll, untilWaiting } from './test-events.fixture.js';
 
@@ -26,7 +25,7 @@ afterEach(async () => {
   await db.drop();
 });
 
-type Hook = (event: RecordedEvent, client: PoolClient) => Promise<void> | void;
+type Hook = (event: ProjectedEvent, client: PoolClient) => Promise<void> | void;
 
 /** Keeps each stream's last version (which must grow by one) and a row per event. */
 function projection(hook: Hook = () => {}, version = 1): Projection {

@@ -1,3 +1,4 @@
+import { failpoint } from '@plumbline/failpoint';
 import type { PoolClient } from 'pg';
 import { isTransientFailure, OperationalError, toOperationalError } from './errors.js';
 import type { EventLog } from './event-log.js';
@@ -6,11 +7,11 @@ import {
   moveCheckpoint,
   PoisonedBatch,
   readCheckpoint,
-  readRange,
   tryApply,
   type ProjectionTarget,
 } from './projection-batch.js';
 import { rebuildProjection } from './projection-rebuild.js';
+import { readPage } from './projection-read.js';
 import type { ParkedEvent, Projection } from './projection.js';
 import { inTransaction } from './session.js';
 import { Wakeup } from './wakeup.js';
@@ -129,7 +130,8 @@ export class Projector {
       let replayed = 0;
       for (const row of waiting.rows) {
         const pos = Number(row.pos);
-        const [event] = await readRange(client, pos - 1, pos);
+        const { events } = await readPage(client, this.projection, pos - 1, 1, pos);
+        const event = events[0];
         if (event === undefined) throw new Error(`position ${pos} is parked and not in the log`);
         const failure = await tryApply(client, this.target, event);
         const key = [this.projection.name, pos];
@@ -197,14 +199,20 @@ export class Projector {
   /** One batch. A batch with a poisoned event is rolled back and repeated event by event. */
   private async pass(): Promise<Pass> {
     this.pos ??= await this.position();
-    const events = await this.log.readLog({ afterPos: this.pos, limit: this.options.batchSize ?? 500 });
-    const to = events.at(-1)?.pos;
-    if (to === undefined) return this.confirmIdle(this.pos);
     const from = this.pos;
+    const limit = this.options.batchSize ?? 500;
+    const { events, reached: to } = await readPage(this.log.pool, this.projection, from, limit).catch(
+      (error: unknown) => {
+        throw toOperationalError(error, `reading the log for ${this.schema}`);
+      },
+    );
+    if (to === from) return this.confirmIdle(from);
     const attempt = (careful: boolean): Promise<ParkedEvent[] | undefined> =>
       inTransaction(this.log.pool, async (client) => {
         if (!(await moveCheckpoint(client, this.target, from, to))) return undefined;
-        return applyEvents(client, this.target, events, careful);
+        const parked = await applyEvents(client, this.target, events, careful);
+        failpoint('projection.written');
+        return parked;
       });
     const parked = await attempt(false).catch((error: unknown) => {
       if (error instanceof PoisonedBatch) return attempt(true);

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Pool, PoolClient } from 'pg';
+import type { Pool, PoolClient, QueryConfig } from 'pg';
 import { errorCode, toOperationalError } from './errors.js';
 
 const maxAttempts = 4;
@@ -50,11 +50,56 @@ export async function inTransaction<T>(
   }
 }
 
+/**
+ * Runs `work` under an advisory lock of this name; whoever asks for the same name waits. The lock goes with its connection, so work that
+ * outlives a lost connection is not alone any more and must bear that.
+ */
+export async function underLock<T>(pool: Pool, name: string, work: () => Promise<T>): Promise<T> {
+  const session = await openSession(pool);
+  let broken: Error | undefined;
+  try {
+    await session.client.query('SELECT pg_advisory_lock(hashtextextended($1, 0))', [name]);
+    const result = await work();
+    await session.client.query('SELECT pg_advisory_unlock(hashtextextended($1, 0))', [name]);
+    return result;
+  } catch (error) {
+    // Closing the session gives the lock back, whatever state it is in.
+    broken = error instanceof Error ? error : new Error(String(error));
+    throw error;
+  } finally {
+    session.release(broken);
+  }
+}
+
+/**
+ * Rows of one statement. `onSent` is called when the statement was written to the connection and its answer is awaited; a pool's own
+ * `query` writes later than it returns. Throws what the driver throws.
+ */
+export async function sendQuery<T extends object>(pool: Pool, query: QueryConfig, onSent: () => void): Promise<T[]> {
+  const session = await openSession(pool);
+  let broken: Error | undefined;
+  try {
+    const answer = session.client.query<T>(query);
+    onSent();
+    return (await answer).rows;
+  } catch (error) {
+    broken = error instanceof Error ? error : new Error(String(error));
+    throw error;
+  } finally {
+    session.release(broken);
+  }
+}
+
 /** Rows of one statement; repeats it when Postgres rolled it back as the victim of a deadlock. Throws OperationalError. */
-export async function queryRows<T extends object>(pool: Pool, text: string, values: unknown[]): Promise<T[]> {
+export async function queryRows<T extends object>(
+  pool: Pool,
+  text: string,
+  values: unknown[],
+  onSent: () => void = () => {},
+): Promise<T[]> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return (await pool.query<T>(text, values)).rows;
+      return await sendQuery<T>(pool, { text, values }, onSent);
     } catch (error) {
       const rolledBack = errorCode(error) === '40P01' || errorCode(error) === '40001';
       if (!rolledBack || attempt >= maxAttempts) throw toOperationalError(error, 'the event log');

@@ -1,3 +1,4 @@
+import { failpoint } from '@plumbline/failpoint';
 import type { Pool } from 'pg';
 import { checkedInteger } from './json-text.js';
 import type { LogEventTypes } from './leases.js';
@@ -30,7 +31,10 @@ export class Timers {
       'SELECT * FROM es.fire_timers($1, $2)',
       [checkedInteger(limit, 'limit', 1, 10_000), this.types.timerFired],
     );
-    if (rows.length > 0) this.onRecorded();
+    if (rows.length > 0) {
+      failpoint('sweeper.swept');
+      this.onRecorded();
+    }
     return rows.map((row) => ({ timerId: row.timer_id, streamId: row.stream_id }));
   }
 }

@@ -9,22 +9,26 @@ export const failpointNames = [
   'append.sent',
   /** Postgres has committed; nobody was told. */
   'append.committed',
-  /** A door has its answer and has not sent it. */
+  /** A door that records (append, lease) has its answer and has not sent it. */
   'door.answered',
-  /** A batch is being numbered in Postgres; whether it commits is not known. */
+  /** News are being numbered in Postgres; whether that commits is not known. Idle looks at the queue do not count. */
   'sequence.sent',
   /** Events were numbered; relay and projectors were not woken. */
   'sequence.committed',
-  /** Some messages of a batch were sent to LOG, none was acknowledged yet. */
+  /** A message of a batch reached the broker, the rest of the batch was not sent: the n-th passage is after n messages. */
   'relay.sent',
   /** LOG has acknowledged messages; the relay has noted nothing. */
   'relay.published',
   /** Rows of read models and the checkpoint are written; their transaction is open. */
   'projection.written',
-  /** Some chunks of an artifact are stored, not all. */
+  /** A read model that was built anew takes the place of the old one; the transaction is open. */
+  'projection.swapped',
+  /** A chunk of an artifact is stored; the transaction of its upload is open. */
   'artifact.chunk-stored',
   /** A lease was let expire, or a timer fired; nobody was told. */
   'sweeper.swept',
+  /** A lease is granted in Postgres; nobody was told. */
+  'lease.granted',
 
   /** Intake has a submission in hand; nothing is recorded. */
   'intake.received',
@@ -48,7 +52,12 @@ export const failpointNames = [
   /** Part of an artifact was sent to the ledger, not all. */
   'artifact.part-sent',
 
-  /** The push to the repository's host is running. */
+  /** An observation of this machine is safe on disk; the ledger has not heard of it. */
+  'fact.spooled',
+  /** The ledger has recorded an observation; on disk it still waits. */
+  'fact.recorded',
+
+  /** The push to the repository's host is running, in a process that outlives this one. */
   'publish.pushing',
   /** The branch is at the host; that it is published is not recorded. */
   'publish.pushed',

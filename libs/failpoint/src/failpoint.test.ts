@@ -1,6 +1,9 @@
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { failpointNames } from './catalogue.js';
 import { parseFailpoints } from './failpoint.js';
 
 /** Passes a place three times in a process of its own, saying so after each. */
@@ -40,12 +43,38 @@ describe('a failpoint', () => {
   });
 });
 
+describe('the catalogue', () => {
+  const root = fileURLToPath(new URL('../../..', import.meta.url));
+  const production = execFileSync('git', ['ls-files', '-z', 'apps', 'libs', 'services'], {
+    cwd: root,
+    encoding: 'utf8',
+  })
+    .split('\0')
+    .filter((path) => /\/src\/.*\.ts$/.test(path) && !/\.(test|fixture)\.ts$|^libs\/(failpoint|testing)\//.test(path));
+  const passed = new Set(
+    production.flatMap((path) =>
+      [...readFileSync(join(root, path), 'utf8').matchAll(/\bfailpoint\('([^']+)'\)/g)].map(([, name]) => name),
+    ),
+  );
+
+  it('has the places that production code passes, and no other', () => {
+    expect([...passed].sort()).toEqual([...failpointNames].sort());
+  });
+
+  it('is nothing that rules may know of', () => {
+    const domain = production.filter((path) => path.startsWith('libs/domain/'));
+    expect(domain.length).toBeGreaterThan(10);
+    expect(domain.filter((path) => readFileSync(join(root, path), 'utf8').includes('failpoint'))).toEqual([]);
+  });
+});
+
 describe('parseFailpoints', () => {
   it.each([
     ['append.commited=kill', /no failpoint append\.commited; there are append\.received/],
     ['append.committed', /expected NAME=kill or NAME=stop/],
     ['append.committed=explode', /expected NAME=kill or NAME=stop/],
     ['append.committed=kill@0', /expected NAME=kill or NAME=stop/],
+    ['append.committed=kill@2, append.committed=stop', /append\.committed is named twice/],
   ])('refuses %s', (text, message) => expect(() => parseFailpoints(text)).toThrow(message));
 
   it('takes several, and nothing', () => {

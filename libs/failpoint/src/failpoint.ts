@@ -28,7 +28,7 @@ export function parseFailpoints(text: string): ArmedFailpoint[] {
     .split(',')
     .map((part) => part.trim())
     .filter((part) => part !== '')
-    .map((part) => {
+    .map((part, index, parts) => {
       const match = /^([a-z.-]+)=(kill|stop)(?:@([1-9]\d{0,8}))?$/.exec(part);
       if (match === null)
         throw new Error(
@@ -36,6 +36,8 @@ export function parseFailpoints(text: string): ArmedFailpoint[] {
         );
       const [, name, action, hit = '1'] = match;
       if (!isName(name)) throw new Error(`there is no failpoint ${name}; there are ${failpointNames.join(', ')}`);
+      if (parts.findIndex((other) => other.startsWith(`${name}=`)) !== index)
+        throw new Error(`${name} is named twice; expected each failpoint once`);
       return { name, action: action as FailpointAction, hit: Number(hit) };
     });
 }
@@ -44,6 +46,13 @@ export function parseFailpoints(text: string): ArmedFailpoint[] {
 export function armFailpoints(failpoints: readonly ArmedFailpoint[]): void {
   armed.clear();
   for (const failpoint of failpoints) armed.set(failpoint.name, { ...failpoint, passed: 0 });
+}
+
+/**
+ * Whether a place is armed at all: for the few where bytes have to leave the process before it dies, and are waited for only then.
+ */
+export function isArmed(name: FailpointName): boolean {
+  return armed.size > 0 && armed.has(name);
 }
 
 /** Marks a place. When it is armed and passed often enough, says so in one line on standard error and signals this process. */

@@ -1,2 +1,9 @@
 export { failpointNames, type FailpointName } from './catalogue.js';
-export { armFailpoints, failpoint, parseFailpoints, type ArmedFailpoint, type FailpointAction } from './failpoint.js';
+export {
+  armFailpoints,
+  failpoint,
+  isArmed,
+  parseFailpoints,
+  type ArmedFailpoint,
+  type FailpointAction,
+} from './failpoint.js';

@@ -19,6 +19,14 @@ describe('secrets in files', () => {
     expect(problems).toEqual([]);
   });
 
+  it('takes an empty file for a secret that is not set', () => {
+    const empty = join(folder, 'empty');
+    writeFileSync(empty, '\n');
+    const { env, problems } = readSecretFiles({ PLUMB_X_FILE: empty });
+    expect(env).toEqual({ PLUMB_X_FILE: empty });
+    expect(problems).toEqual([]);
+  });
+
   it('refuses a variable given both ways, and names both', () => {
     const { env, problems } = readSecretFiles({ PLUMB_X_FILE: path, PLUMB_X: 'other' });
     expect(env['PLUMB_X']).toBe('other');

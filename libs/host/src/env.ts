@@ -10,8 +10,8 @@ export type ParsedEnv<T> =
 
 /**
  * The environment with every `PLUMB_X_FILE` replaced by `PLUMB_X` holding the file's text (without trailing line ends), so that
- * secrets need not stand in a process listing. Empty variables count as not set, as `${X:-}` in a compose file leaves them. A file that
- * cannot be read, and a variable given both ways, are problems.
+ * secrets need not stand in a process listing. Empty variables count as not set, as `${X:-}` in a compose file leaves them, and so do empty
+ * files, as a place kept for a secret that nobody has put there. A file that cannot be read, and a variable given both ways, are problems.
  */
 export function readSecretFiles(
   env: Env,
@@ -28,7 +28,8 @@ export function readSecretFiles(
       continue;
     }
     try {
-      plain[target] = readFile(path).replace(/[\r\n]+$/, '');
+      const text = readFile(path).replace(/[\r\n]+$/, '');
+      if (text !== '') plain[target] = text;
     } catch (error) {
       problems.push(
         `${name} names ${path}, which cannot be read (${codeOf(error)}); correct the path or its permissions.`,

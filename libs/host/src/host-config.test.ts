@@ -20,6 +20,20 @@ describe('configure', () => {
     expect(secrets).toEqual(['pa55word']);
   });
 
+  it('arms nothing unless it is told to, and takes no name that does not exist', () => {
+    const armed = (value: string) => {
+      const configured = configure('coder', z.object({}), { ...least, PLUMB_FAILPOINTS: value });
+      return configured.ok ? configured.config.host.failpoints : configured.problems;
+    };
+    expect(armed('')).toEqual([]);
+    expect(armed('step.worked=kill@2')).toEqual([{ name: 'step.worked', action: 'kill', hit: 2 }]);
+    expect(armed('step.wroked=kill')).toEqual([
+      expect.stringMatching(
+        /^PLUMB_FAILPOINTS is not usable: there is no failpoint step\.wroked; there are .*step\.worked/,
+      ),
+    ]);
+  });
+
   it('reports the problems of both halves and of files together', () => {
     const configured = configure('coder', z.object({ PLUMB_OWN: z.string('expected something') }), {
       PLUMB_NATS_URL: 'nats://u:secretword@h',

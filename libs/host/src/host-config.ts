@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import type { ServiceName } from '@plumbline/domain';
+import { parseFailpoints, type ArmedFailpoint } from '@plumbline/failpoint';
 import { z } from 'zod';
 import { envInteger, envUrl, parseEnv, readSecretFiles, type Env, type ParsedEnv } from './env.js';
 
@@ -15,10 +16,21 @@ export interface HostConfig {
   readonly holder: string;
   /** Root of an OTLP/HTTP collector; absent: spans are handed on but not exported. */
   readonly otlpEndpoint?: string;
+  /** Where this process is to die or to stop; none in a system that works for somebody. */
+  readonly failpoints: readonly ArmedFailpoint[];
 }
 
 export const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
+
+const envFailpoints = z.string().transform((text, context) => {
+  try {
+    return parseFailpoints(text);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : String(error) });
+    return z.NEVER;
+  }
+});
 
 const hostSchema = (service: ServiceName) =>
   z
@@ -37,6 +49,7 @@ const hostSchema = (service: ServiceName) =>
         .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,149}$/, 'expected 1-150 of A-Z a-z 0-9 . _ -')
         .default(() => defaultInstance()),
       OTEL_EXPORTER_OTLP_ENDPOINT: envUrl(['http:', 'https:'], 'http://127.0.0.1:4318').optional(),
+      PLUMB_FAILPOINTS: envFailpoints.default([]),
     })
     .transform((env): HostConfig => ({
       nats: { url: env.PLUMB_NATS_URL, user: env.PLUMB_NATS_USER, password: env.PLUMB_NATS_PASSWORD },
@@ -44,6 +57,7 @@ const hostSchema = (service: ServiceName) =>
       logLevel: env.PLUMB_LOG_LEVEL,
       instance: env.PLUMB_INSTANCE,
       holder: `${service}/${env.PLUMB_INSTANCE}`,
+      failpoints: env.PLUMB_FAILPOINTS,
       ...(env.OTEL_EXPORTER_OTLP_ENDPOINT === undefined ? {} : { otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT }),
     }));
 

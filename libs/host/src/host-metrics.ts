@@ -21,4 +21,16 @@ export const hostMetrics = [
     help: '1 while this service is connected to NATS, else 0.',
     labels: [],
   },
+  {
+    kind: 'gauge',
+    name: 'plumb_failpoints_armed',
+    help: 'Places at which this process was told to die or to stop. Anything but 0 is a test.',
+    labels: [],
+  },
+  {
+    kind: 'gauge',
+    name: 'plumb_dependency_ready',
+    help: '1 if the dependency was ready when this page was made, else 0, as /ready would say.',
+    labels: ['dependency'],
+  },
 ] as const satisfies readonly MetricDefinition[];

@@ -95,6 +95,9 @@ export class HttpServer {
       const report = await this.options.health.report();
       return send(response, report.ready ? 200 : 503, report);
     }
+    const { checks } = await this.options.health.report();
+    for (const [dependency, { ok }] of Object.entries(checks))
+      this.options.measures.plumb_dependency_ready.set(ok ? 1 : 0, { dependency });
     const page = await this.options.metrics.page();
     response.writeHead(200, { 'content-type': page.contentType, 'cache-control': 'no-store' });
     response.end(page.text);

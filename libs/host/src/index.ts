@@ -1,3 +1,4 @@
+export { diskMetrics, watchDisk } from './disk.js';
 export { Drains, type Drain } from './drain.js';
 export { envInteger, envJson, envUrl, type Env } from './env.js';
 export { Health, type Readiness, type ReadinessIndicator, type ReadinessReport } from './health.js';

@@ -30,6 +30,18 @@ describe('Metrics', () => {
     expect(handles.plumb_other).toBeUndefined();
   });
 
+  it('leaves a gauge out until it is set: nobody measured a zero', async () => {
+    const metrics = new Metrics({ processDefaults: false });
+    const handles = metrics.register([
+      { kind: 'gauge', name: 'plumb_level', help: 'Level.', labels: [] },
+      { kind: 'counter', name: 'plumb_things_total', help: 'Things.', labels: [] },
+    ]);
+    expect((await metrics.page()).text).not.toMatch(/^plumb_level/m);
+    expect((await metrics.page()).text).toMatch(/^plumb_things_total 0$/m);
+    handles.plumb_level.set(0);
+    expect((await metrics.page()).text).toMatch(/^plumb_level 0$/m);
+  });
+
   it('measures the process under the prefix of the house, event-loop lag included', async () => {
     const { text } = await new Metrics({ processDefaults: true }).page();
     expect(text).toMatch(/^plumb_nodejs_eventloop_lag_p99_seconds [\d.]/m);

@@ -18,7 +18,7 @@ type Labels<L extends readonly string[]> = L extends readonly [] ? [] : [labels:
 export interface CounterHandle<L extends readonly string[]> {
   inc(by: number, ...labels: Labels<L>): void;
 }
-/** Goes up and down. */
+/** Goes up and down. Not on the page before it was set. */
 export interface GaugeHandle<L extends readonly string[]> {
   set(value: number, ...labels: Labels<L>): void;
 }
@@ -80,6 +80,8 @@ export class Metrics {
       }
       case 'gauge': {
         const gauge = new Gauge(settings);
+        // The library begins with 0. A value that nobody has measured yet is no value, above all not one that an alarm is about.
+        if (labels.length === 0) gauge.remove();
         return { set: (value: number, given: LabelValues = {}) => gauge.set(given, value) };
       }
       case 'histogram': {

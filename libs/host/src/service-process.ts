@@ -46,6 +46,7 @@ export class ServiceProcess {
     this.#link = new BrokerLink(service, config.nats, log);
     this.health.register('nats', this.#link.readiness);
     this.#measures.plumb_nats_connected.set(0);
+    this.#measures.plumb_failpoints_armed.set(config.failpoints.length);
   }
 
   get stopping(): boolean {

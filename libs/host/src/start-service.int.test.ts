@@ -64,6 +64,20 @@ describe('a service', () => {
     expect(service.lines).toHaveLength(1);
   });
 
+  it('says aloud that failpoints are armed, and ends at a name it does not know', async () => {
+    const service = start({ PLUMB_FAILPOINTS: 'step.worked=kill, step.recorded=stop@3' });
+    const url = await service.ready();
+    expect(await metric(url, 'plumb_failpoints_armed')).toBe('plumb_failpoints_armed 2');
+    expect(service.lines.filter(({ level }) => level === 'warn')).toMatchObject([
+      { failpoints: [{ name: 'step.worked' }, { name: 'step.recorded' }] },
+    ]);
+    const quiet = await start().ready();
+    expect(await metric(quiet, 'plumb_failpoints_armed')).toBe('plumb_failpoints_armed 0');
+    const wrong = start({ PLUMB_FAILPOINTS: 'step.workt=kill' });
+    expect(await wrong.exit).toBe(2);
+    expect(wrong.stderr).toMatch(/^[^\n]*PLUMB_FAILPOINTS is not usable: there is no failpoint step\.workt[^\n]*\n$/);
+  });
+
   it('writes no secret of its configuration', async () => {
     const service = start();
     await service.ready();

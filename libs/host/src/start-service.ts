@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { ServiceName } from '@plumbline/domain';
+import { armFailpoints } from '@plumbline/failpoint';
 import type { z } from 'zod';
 import { configure, type HostConfig } from './host-config.js';
 import { HostModule, nestLogger, type ServiceModule } from './host-module.js';
@@ -35,10 +36,16 @@ export async function startService<Own>(description: ServiceDescription<Own>): P
     process.exit(2);
   }
   const { host, own, secrets } = configured.config;
+  armFailpoints(host.failpoints);
   const log = createLog({ service: name, level: host.logLevel, secrets });
   const blot = blotter(secrets);
   const service = new ServiceProcess(name, host, log, (sentence) => tell(blot(sentence)));
   service.takeSignals();
+  if (host.failpoints.length > 0)
+    log.warn(
+      { failpoints: host.failpoints },
+      'failpoints are armed: this process is going to be killed or stopped on purpose',
+    );
   await service.guard(async () => {
     const { instance, otlpEndpoint: endpoint } = host;
     service.tracing = await startTracing({

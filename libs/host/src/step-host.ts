@@ -3,6 +3,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { ArtifactClient, LedgerClient, StepWorker, type Bus, type StepWorkerOptions } from '@plumbline/bus';
 import { parseStepId } from '@plumbline/domain';
 import { z } from 'zod';
+import { diskMetrics, watchDisk } from './disk.js';
 import type { Drains } from './drain.js';
 import { envInteger, envUrl } from './env.js';
 import type { Health } from './health.js';
@@ -50,6 +51,7 @@ export const stepMetrics = [
     labels: ['kind', 'outcome'],
     buckets: [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 7200],
   },
+  ...diskMetrics,
 ] as const satisfies readonly MetricDefinition[];
 
 const drainMs = 15_000;
@@ -76,10 +78,11 @@ export class StepHost {
   }
 
   /** Takes steps from now until the service is drained. Call it once everything a step needs has proved itself. */
-  run(options: Pick<StepWorkerOptions, 'service' | 'work' | 'failure'>): void {
+  run(options: Pick<StepWorkerOptions, 'service' | 'work' | 'failure'> & Pick<WorkerConfig, 'workDir'>): void {
     const { bus, log } = this;
-    const { service } = options;
+    const { service, workDir } = options;
     const measures = this.metrics.register(stepMetrics);
+    watchDisk(measures, 'work', workDir, (err) => log.warn({ err, workDir }, 'the space for work cannot be measured'));
     const worker = new StepWorker({
       ...options,
       bus,

@@ -30,6 +30,8 @@ export interface GitCall {
   readonly env?: Readonly<Record<string, string>>;
   readonly timeoutMs?: number;
   readonly maxBytes?: number;
+  /** Called when git runs; what it does from then on goes on without this process. */
+  readonly onStarted?: () => void;
   /** Largest single file git may write, in bytes; enforced where prlimit exists. */
   readonly maxFileBytes?: number;
 }
@@ -114,6 +116,7 @@ export async function gitResult(args: readonly string[], call: GitCall = {}): Pr
   const trust = await trustFile(args, call);
   const env = { ...environment(call), ...(trust === null ? {} : { GIT_CONFIG_GLOBAL: join(trust, 'config') }) };
   const child = spawn(command, rest, { env, cwd: '/', stdio: 'pipe', detached: true });
+  if (child.pid !== undefined) call.onStarted?.();
   const doing = `git ${args[0] ?? ''}`;
   let broken: GitError | undefined;
   const stop = (error: GitError) => {

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { failpoint } from '@plumbline/failpoint';
 import { GitError, gitErrorOf } from './git-error.js';
 import { git, gitResult, type Credential, type GitResult, type Remote } from './git.js';
 import { assertObjectId, createStore, formatOf, setShallow } from './object-store.js';
@@ -48,7 +49,8 @@ export async function publishBranch(options: {
 
 /**
  * One push that may only create the branch. The empty lease makes the remote compare at the moment of the update, so a branch that
- * appeared after we looked is left alone even when the push would be a fast-forward.
+ * appeared after we looked is left alone even when the push would be a fast-forward. A push outlives a killed process that started it,
+ * and does no harm: it creates the branch at the very commit that whoever tries next wants there.
  */
 export async function createBranch(target: {
   readonly gitDir: string;
@@ -59,7 +61,8 @@ export async function createBranch(target: {
 }): Promise<GitResult> {
   const { gitDir, remote, head, ref, timeoutMs } = target;
   const args = ['push', '--quiet', '--no-verify', '--no-follow-tags', `--force-with-lease=${ref}:`, '--end-of-options'];
-  return gitResult([...args, remote.url, `${head}:${ref}`], { gitDir, remote, timeoutMs });
+  const onStarted = (): void => failpoint('publish.pushing');
+  return gitResult([...args, remote.url, `${head}:${ref}`], { gitDir, remote, timeoutMs, onStarted });
 }
 
 async function stateOf(remote: Remote, ref: string, head: string): Promise<Published | null> {

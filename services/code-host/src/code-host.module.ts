@@ -28,7 +28,7 @@ export class CodeHost implements OnApplicationBootstrap {
       'code-host-snapshot': { concurrency, handle: snapshotHandler(means) },
       'code-host-publish': { concurrency, handle: publishingHandler(means) },
     };
-    host.run({ service: 'code-host', work, failure: codeHostFailed });
+    host.run({ service: 'code-host', work, failure: codeHostFailed, workDir: config.workDir });
   }
 }
 

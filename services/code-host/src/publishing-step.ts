@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { type HeldStep, Evidence } from '@plumbline/bus';
 import { StepFault, type PlumblineEvent } from '@plumbline/domain';
+import { failpoint } from '@plumbline/failpoint';
 import { openChange, publishBranch } from '@plumbline/repo';
 import { authorisePublication, type Authorisation } from './authorise-publication.js';
 import { inFolder, type CodeHostMeans } from './code-host-means.js';
@@ -50,6 +51,7 @@ async function publish(
       'BRANCH_TAKEN',
       `the branch ${branch} exists at ${published.at}; it is never overwritten. Remove or rename it, then rule again`,
     );
+  failpoint('publish.pushed');
   return {
     type: 'change.published',
     data: { step: step.id, attempt: step.name.attempt, branch, head, already: published.outcome === 'already' },

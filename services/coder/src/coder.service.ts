@@ -33,6 +33,6 @@ export class CoderService implements OnApplicationBootstrap {
       workDir,
       secrets: [config.ledger.token, host.config.nats.password],
     });
-    host.run({ service: 'coder', work: { 'coder-steps': { concurrency, handle } }, failure: attemptEnded });
+    host.run({ service: 'coder', work: { 'coder-steps': { concurrency, handle } }, failure: attemptEnded, workDir });
   }
 }

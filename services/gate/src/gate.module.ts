@@ -21,7 +21,7 @@ export class Gate implements OnApplicationBootstrap {
     const toolchain = nodeToolchain(process.execPath);
     const { concurrency, workDir } = config;
     const handle = gatingHandler({ artifacts: host.artifacts(config), sandbox, toolchain, metrics, workDir });
-    host.run({ service: 'gate', work: { 'gate-steps': { concurrency, handle } }, failure: gateFailed });
+    host.run({ service: 'gate', work: { 'gate-steps': { concurrency, handle } }, failure: gateFailed, workDir });
   }
 }
 

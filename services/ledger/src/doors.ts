@@ -20,6 +20,7 @@ import {
   type ServiceName,
 } from '@plumbline/domain';
 import type { EventLog } from '@plumbline/event-log';
+import { failpoint } from '@plumbline/failpoint';
 import type { Log } from '@plumbline/host';
 import { z } from 'zod';
 import { AppendDoor } from './door/append-door.js';
@@ -101,6 +102,7 @@ export class Doors {
     const handler = (body: unknown, context: RequestContext): Promise<Reply> =>
       withSpan(`ledger ${name}`, SpanKind.SERVER, context.trace, { 'plumb.caller': caller }, async () => {
         const answer = await handle(body);
+        if (name === 'append' || name === 'lease') failpoint('door.answered');
         if (answer.ok) return answer;
         const { code, message, details } = answer.refusal;
         this.metrics.plumb_log_refusals_total.inc(1, { service: caller, code });

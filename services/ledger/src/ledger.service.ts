@@ -1,10 +1,11 @@
 import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import type { Bus } from '@plumbline/bus';
-import { EventLog, OperationalError, Projector, Sequencer, type Projection } from '@plumbline/event-log';
+import { ChainWatch, EventLog, Projector, Sequencer, type Projection } from '@plumbline/event-log';
 import { BUS, DRAINS, HEALTH, LOG, SERVICE_CONFIG, type Drains, type Health, type Log } from '@plumbline/host';
 import type { DataSource } from 'typeorm';
 import type { LedgerConfig } from './config.js';
 import { Doors } from './doors.js';
+import { Gauges } from './gauges.js';
 import type { LedgerMetrics } from './metrics.js';
 import { Notifier } from './notify/notifier.js';
 import { escalationsProjection } from './projections/escalations.js';
@@ -16,7 +17,7 @@ import { EVENT_LOG, LEDGER_METRICS, READ_MODELS } from './tokens.js';
 
 export const projections: readonly Projection[] = [tasksProjection, verdictsProjection, escalationsProjection];
 
-/** The ledger's loops: doors, sequencer, projectors, relay, sweeper. Starts them in order and drains them in the opposite one. */
+/** The ledger's loops: doors, sequencer, projectors, relay, sweeper, the watch over the chain, gauges. Starts them in order and drains them in the opposite one. */
 @Injectable()
 export class LedgerService implements OnApplicationBootstrap {
   private readonly sequencer: Sequencer;
@@ -24,15 +25,15 @@ export class LedgerService implements OnApplicationBootstrap {
   private readonly relay: Relay;
   private readonly sweeper: Sweeper;
   private readonly doors: Doors;
+  private readonly chain: ChainWatch;
+  private readonly gauges: Gauges;
   private readonly notifier: Notifier;
-  private gauges: NodeJS.Timeout | undefined;
-  private measuring: Promise<void> | undefined;
 
   constructor(
-    @Inject(BUS) private readonly bus: Bus,
+    @Inject(BUS) bus: Bus,
     @Inject(EVENT_LOG) private readonly log: EventLog,
     @Inject(READ_MODELS) private readonly models: DataSource,
-    @Inject(LEDGER_METRICS) private readonly metrics: LedgerMetrics,
+    @Inject(LEDGER_METRICS) metrics: LedgerMetrics,
     @Inject(LOG) private readonly logger: Log,
     @Inject(HEALTH) private readonly health: Health,
     @Inject(DRAINS) private readonly drains: Drains,
@@ -56,6 +57,7 @@ export class LedgerService implements OnApplicationBootstrap {
         metrics.plumb_log_stream_rebuilds_total.inc(1);
         this.logger.error({ why }, 'LOG is being rebuilt from the log');
       },
+      onEpoch: (why) => this.logger.error({ why }, 'events of the log were lost: a new epoch began'),
       onError: onError('the relay'),
     });
     this.sequencer = new Sequencer(log, {
@@ -71,6 +73,19 @@ export class LedgerService implements OnApplicationBootstrap {
       onExpired: (count) => metrics.plumb_lease_expiries_total.inc(count),
       onFired: (count) => metrics.plumb_timers_fired_total.inc(count),
       onError: onError('the sweeper'),
+    });
+    this.chain = new ChainWatch(log.pool, {
+      onBroken: (finding) => this.logger.error(finding, 'the chain of the log is broken'),
+      onLook: ({ ok, verifiedPosition, passPosition, passedAt }) => {
+        metrics.plumb_log_chain_ok.set(ok ? 1 : 0);
+        metrics.plumb_log_chain_verified_position.set(verifiedPosition);
+        metrics.plumb_log_chain_pass_position.set(passPosition);
+        if (passedAt !== undefined) metrics.plumb_log_chain_pass_timestamp_seconds.set(passedAt.getTime() / 1_000);
+      },
+      onError: onError('the watch over the chain'),
+    });
+    this.gauges = new Gauges(log, bus, metrics, {
+      onError: (err) => this.logger.debug({ err }, 'a gauge could not be read'),
     });
     this.doors = new Doors(bus, log, metrics, logger);
     this.notifier = new Notifier(log, bus, {
@@ -94,42 +109,29 @@ export class LedgerService implements OnApplicationBootstrap {
       const { pos } = await this.log.head();
       return { ok: true, detail: `the log is at position ${pos}` };
     });
+    if (await this.log.keepEpoch())
+      this.logger.error('the log was restored, copied or failed over: a new epoch began, see log.epoch-started');
     this.sequencer.start();
     this.relay.start();
     this.sweeper.start();
     await this.doors.open();
+    // Before the read models, which may take long: an alarm must not have to wait for them.
+    this.chain.start();
+    this.gauges.start();
     await this.notifier.start();
     // Last, for they may have a whole log to read first; nothing that is recorded has to wait for a read model.
     for (const { projector } of this.projectors) await projector.start();
-    this.gauges = setInterval(() => {
-      this.measuring ??= this.measure().finally(() => (this.measuring = undefined));
-    }, 1_000);
     this.drains.register('ledger', () => this.drain());
   }
 
   private async drain(): Promise<void> {
     await this.doors.close();
-    clearInterval(this.gauges);
-    await this.measuring;
-    await Promise.all([this.sweeper.stop(), this.relay.stop(), this.notifier.stop()]);
+    const watchers = [this.gauges, this.chain, this.sweeper, this.relay, this.notifier];
+    await Promise.all(watchers.map((watcher) => watcher.stop()));
     await this.log.close();
     await this.sequencer.stop();
     await Promise.all(this.projectors.map(({ projector }) => projector.stop()));
     await this.models.destroy();
     await this.log.pool.end();
-  }
-
-  /** Gauges that nobody pushes. A failure shows in readiness; here it is only a missing point. */
-  private async measure(): Promise<void> {
-    try {
-      for (const { name, projector } of this.projectors) {
-        this.metrics.plumb_projection_position.set(await projector.position(), { projection: name });
-        this.metrics.plumb_projection_parked_events.set((await projector.parked()).length, { projection: name });
-      }
-      const { state } = await this.bus.jsm.streams.info('DEAD');
-      this.metrics.plumb_dead_letters.set(state.messages);
-    } catch (err) {
-      if (!(err instanceof OperationalError)) this.logger.debug({ err }, 'a gauge could not be read');
-    }
   }
 }

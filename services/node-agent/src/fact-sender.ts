@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BusError, LedgerRefusal, type LedgerClient } from '@plumbline/bus';
 import type { AppendRequest } from '@plumbline/domain';
+import { failpoint } from '@plumbline/failpoint';
 import type { Log } from '@plumbline/host';
 import type { FactSpool } from './fact-spool.js';
 
@@ -75,7 +76,10 @@ export class FactSender {
       if (isFinal(error)) return error;
       throw error;
     });
-    if ('outcome' in reply && reply.outcome === 'appended') return spool.settle(fact.commandId);
+    if ('outcome' in reply && reply.outcome === 'appended') {
+      failpoint('fact.recorded');
+      return spool.settle(fact.commandId);
+    }
     const why = 'outcome' in reply ? `the ledger answered ${reply.outcome}` : reply.message;
     log.error({ commandId: fact.commandId, why }, 'the ledger will never take this fact; it was set aside');
     await spool.setAside(fact, why);

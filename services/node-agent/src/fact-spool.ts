@@ -1,6 +1,7 @@
 import { mkdir, open, readFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { appendRequestSchema, type AppendRequest } from '@plumbline/domain';
+import { failpoint } from '@plumbline/failpoint';
 import { z } from 'zod';
 
 const FACTS = 'facts.jsonl';
@@ -48,6 +49,7 @@ export class FactSpool {
   add(fact: AppendRequest): Promise<void> {
     return this.#inTurn(async () => {
       await this.#write({ fact }, { durable: true });
+      failpoint('fact.spooled');
       this.#pending.set(fact.commandId, fact);
     });
   }

@@ -1,5 +1,6 @@
-import type { MetricDefinition } from '@plumbline/host';
+import { diskMetrics, type MetricDefinition } from '@plumbline/host';
 
+/** What the node-agent measures. */
 export const nodeAgentMetrics = [
   {
     kind: 'gauge',
@@ -25,4 +26,5 @@ export const nodeAgentMetrics = [
     help: 'Probes of model endpoints, by outcome.',
     labels: ['outcome'],
   },
+  ...diskMetrics,
 ] as const satisfies readonly MetricDefinition[];

@@ -11,6 +11,7 @@ import {
   METRICS,
   SERVICE_CONFIG,
   StartError,
+  watchDisk,
   type Drains,
   type Health,
   type Log,
@@ -60,6 +61,9 @@ export class NodeAgent implements OnApplicationBootstrap {
     if (setAside > 0)
       this.log.error({ setAside, stateFolder }, 'facts of an earlier run cannot be read; they were set aside');
     this.#spool = spool;
+    watchDisk(this.#measures, 'state', stateFolder, (err) =>
+      this.log.warn({ err }, 'the space for facts cannot be measured'),
+    );
     const { log, bus } = this;
     const onChange = (): void => this.#measures.plumb_node_spooled_facts.set(spool.pending);
     this.#sender = new FactSender({ spool, ledger: new LedgerClient(bus, 'node-agent'), log, onChange });

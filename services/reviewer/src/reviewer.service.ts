@@ -29,6 +29,11 @@ export class ReviewerService implements OnApplicationBootstrap {
       diffCharsMax,
       secrets: [config.ledger.token, host.config.nats.password],
     });
-    host.run({ service: 'reviewer', work: { 'reviewer-steps': { concurrency, handle } }, failure: reviewFailed });
+    host.run({
+      service: 'reviewer',
+      work: { 'reviewer-steps': { concurrency, handle } },
+      failure: reviewFailed,
+      workDir,
+    });
   }
 }

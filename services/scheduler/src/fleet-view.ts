@@ -1,4 +1,11 @@
-import { evolveFleet, fleetStream, initialFleet, nodeStream, type FleetState } from '@plumbline/domain';
+import {
+  evolveFleet,
+  fleetStream,
+  initialFleet,
+  nodeStream,
+  type FleetState,
+  type RecordedEvent,
+} from '@plumbline/domain';
 import type { LedgerClient } from '@plumbline/bus';
 
 /**
@@ -7,7 +14,8 @@ import type { LedgerClient } from '@plumbline/bus';
  */
 export class FleetView {
   private fleet: FleetState = initialFleet;
-  private readonly read = new Map<string, number>();
+  /** The last event read of each stream. */
+  private readonly read = new Map<string, Pick<RecordedEvent, 'version' | 'eventId' | 'at'>>();
   private refreshing: Promise<FleetState> | undefined;
 
   constructor(private readonly ledger: LedgerClient) {}
@@ -39,14 +47,25 @@ export class FleetView {
     await this.readStream(nodeStream(node));
   }
 
+  /** Reads on from the last event known, that one included: a log that was restored from a backup has another in its place, or none. */
   private async readStream(streamId: string): Promise<void> {
-    const from = (this.read.get(streamId) ?? 0) + 1;
-    const { events } = await this.ledger.readStream(streamId, undefined, from);
+    const last = this.read.get(streamId);
+    const { events } = await this.ledger.readStream(streamId, undefined, last?.version ?? 1);
+    if (last !== undefined && (events[0]?.eventId !== last.eventId || events[0].at !== last.at))
+      return this.forget(last);
     for (const event of events) {
       // Two readings at once may bring the same event; each version counts once.
-      if (event.version !== (this.read.get(streamId) ?? 0) + 1) continue;
+      if (event.version !== (this.read.get(streamId)?.version ?? 0) + 1) continue;
       this.fleet = evolveFleet(this.fleet, event);
-      this.read.set(streamId, event.version);
+      this.read.set(streamId, event);
     }
+  }
+
+  /** What was read is not the log's any more: everything is read anew, unless another reading found that out before. */
+  private async forget(last: unknown): Promise<void> {
+    if (![...this.read.values()].includes(last as RecordedEvent)) return;
+    this.read.clear();
+    this.fleet = initialFleet;
+    await this.readOn();
   }
 }

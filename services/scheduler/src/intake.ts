@@ -10,6 +10,7 @@ import {
   type Submission,
   type TaskInput,
 } from '@plumbline/domain';
+import { failpoint } from '@plumbline/failpoint';
 import type { TaskManager } from './task-manager.js';
 import { contentDigest } from './content-digest.js';
 
@@ -82,7 +83,9 @@ export class Intake {
     if (!parsed.ok) return { outcome: 'refused', refusal: parsed.refusal, origin };
     const forbidden = kind === 'submit' ? this.forbiddenAddress(parsed.value as Submission) : undefined;
     if (forbidden !== undefined) return { ...refused('INVALID', forbidden.message, [forbidden.problem]), origin };
+    failpoint('intake.received');
     const result = await this.act(kind, parsed.value, origin, signal);
+    if (result.outcome === 'accepted') failpoint('intake.recorded');
     // Whoever sent it finds the answer by the identity of what they sent.
     return result.outcome === 'refused' ? { ...result, origin } : result;
   }

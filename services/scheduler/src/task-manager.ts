@@ -15,6 +15,7 @@ import {
   type TaskInput,
   type TaskState,
 } from '@plumbline/domain';
+import { failpoint } from '@plumbline/failpoint';
 import type { FleetView } from './fleet-view.js';
 
 export type Handled =
@@ -143,7 +144,10 @@ export class TaskManager {
       },
       ...(traceparent === undefined ? {} : { traceparent }),
     };
-    return this.ledger.append(request, options.signal);
+    failpoint('decision.made');
+    const reply = await this.ledger.append(request, options.signal);
+    if (reply.outcome === 'appended') failpoint('decision.recorded');
+    return reply;
   }
 }
 

@@ -9,6 +9,8 @@ export async function audit(session: Session): Promise<number> {
   const result = await session.progress.step('Reading the whole log', () => ledger.audit());
   session.document(result);
   const { palette } = session;
+  for (const { number, afterPosition, startedAt, why } of result.epochs ?? [])
+    session.say(`Epoch ${number} began after position ${afterPosition} at ${startedAt}: ${plain(why)}.`);
   if (result.ok) {
     session.say(
       `${palette.good('✓')} ${result.events} events, positions dense, versions in order, chain unbroken up to ${result.headPosition}.`,

@@ -87,6 +87,9 @@ export const auditDocument = z.looseObject({
   ok: z.boolean(),
   events: z.int().min(0),
   headPosition: z.int().min(0),
+  epochs: z
+    .array(z.looseObject({ number: z.int(), afterPosition: z.int(), startedAt: z.string(), why: z.string() }))
+    .optional(),
   firstBad: z.looseObject({ position: z.int(), what: z.string() }).nullish(),
 });
 export type AuditDocument = z.infer<typeof auditDocument>;

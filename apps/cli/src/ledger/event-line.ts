@@ -67,6 +67,7 @@ const lines: { [T in EventType]: Say<T> } = {
   'lease.released': (d) => quiet(`lease of ${d.step} given back`),
   'lease.result-refused': (d) => warn(`late result of ${d.service} refused: ${d.why}`),
   'timer.fired': (d) => quiet(`timer ${d.kind} of ${d.data.step}`),
+  'log.epoch-started': (d) => warn(`epoch ${d.number} of the log begins after position ${d.afterPosition}: ${d.why}`),
   'node.registered': (d) => quiet(`node ${d.node}: ${d.models.map(({ name }) => name).join(', ') || 'no model'}`),
   'model.ready': (d) => quiet(`model ${d.model} is ready on ${d.node}`),
   'model.unreachable': (d) => warn(`model ${d.model} on ${d.node} is unreachable: ${d.why}`),

@@ -16,6 +16,7 @@ import type { Session } from '../session.js';
 import { parseNatsUrl } from '../supervisor/broker.js';
 import { plain } from '../terminal/text.js';
 import { runningSystem } from './connect.js';
+import { secretFrom } from './secret.js';
 
 /** How to get onto the bus. */
 export interface BusLogin {
@@ -33,7 +34,8 @@ const REPLY_TIMEOUT_MS = 10_000;
 export function busLogin(session: Session, role: BusRole): BusLogin {
   const { env } = session;
   const url = env['PLUMB_NATS_URL'] ?? '';
-  if (url !== '') return { url, user: env['PLUMB_NATS_USER'] ?? role, password: env['PLUMB_NATS_PASSWORD'] ?? '' };
+  if (url !== '')
+    return { url, user: env['PLUMB_NATS_USER'] ?? role, password: secretFrom(env, 'PLUMB_NATS_PASSWORD') ?? '' };
   const { nats } = runningSystem(env);
   if (nats === undefined) throw new CliError('The system is just starting.', 'Wait a moment and try again.');
   const login = role === 'user' ? nats.user : nats.operator;

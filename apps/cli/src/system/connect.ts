@@ -3,6 +3,7 @@ import { CliError } from '../failure.js';
 import type { Session } from '../session.js';
 import { homeOf } from './home.js';
 import { systemState, type RunFile } from './run-file.js';
+import { secretFrom } from './secret.js';
 
 /** The running system of this home. Throws CliError, one sentence each, when there is none, it is gone, or it is not up yet. */
 export function runningSystem(env: NodeJS.ProcessEnv): RunFile {
@@ -30,7 +31,7 @@ export function openLedger(session: Session): LedgerApi {
   if (url !== '') {
     if (!URL.canParse(url))
       throw new CliError('PLUMB_API_URL is not a URL.', 'Set it to http://HOST:PORT, or unset it.');
-    return new LedgerApi({ url, token: env['PLUMB_API_TOKEN'] ?? '', signal });
+    return new LedgerApi({ url, token: secretFrom(env, 'PLUMB_API_TOKEN') ?? '', signal });
   }
   const { api, state } = runningSystem(env);
   if (api !== undefined && state === 'up') return new LedgerApi({ ...api, signal });

@@ -312,6 +312,20 @@ export const eventCatalogue = {
     z.strictObject({ timerId: z.string().max(200), kind: z.string().max(40), data: z.strictObject({ step }) }),
   ),
 
+  /** The numbering began anew after `afterPosition`: what the old epoch had beyond it is lost. */
+  'log.epoch-started': event(
+    'ledger',
+    1,
+    z.strictObject({
+      epoch: z.uuid(),
+      number: z.int().min(2),
+      previousEpoch: z.uuid(),
+      afterPosition: z.int().min(0),
+      chainHash: z.string().regex(/^[0-9a-f]{64}$/),
+      why: z.string().max(1000),
+    }),
+  ),
+
   'node.registered': event(
     'node-agent',
     1,

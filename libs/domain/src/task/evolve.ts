@@ -108,6 +108,7 @@ export function evolve(state: TaskState, event: PlumblineEvent & { at?: string }
       return { ...next, phase: 'closed', outcome: event.data };
     case 'turn.recorded':
     case 'lease.result-refused':
+    case 'log.epoch-started':
     case 'node.registered':
     case 'model.ready':
     case 'model.unreachable':

@@ -58,6 +58,8 @@ const summaries: { readonly [T in EventType]: (data: EventData<T>) => string } =
   'lease.result-refused': ({ step, service, epoch, why }) =>
     `late facts of ${service} about ${step} (epoch ${epoch}) refused: ${why}`,
   'timer.fired': ({ kind, data }) => `${kind} of ${data.step} is due`,
+  'log.epoch-started': ({ number, afterPosition, why }) =>
+    `epoch ${number} of the log begins after position ${afterPosition}: ${why.slice(0, 200)}`,
   'node.registered': ({ node, models, pools }) =>
     `${node} offers ${plural(models.length, 'model')} on ${plural(pools.length, 'pool')}`,
   'model.ready': ({ node, model }) => `${model} on ${node} answers`,

@@ -20,12 +20,18 @@ export class SampleOrigin {
     private readonly holdFile: string,
   ) {}
 
-  static async make(folder: string): Promise<SampleOrigin> {
+  /** `files` takes the sample's place: text by path. */
+  static async make(folder: string, files?: Readonly<Record<string, string>>): Promise<SampleOrigin> {
     const path = join(folder, 'origin.git');
     const work = join(folder, 'checkout');
     const origin = new SampleOrigin(path, join(folder, 'pushes.log'), join(folder, 'hold-pushes'));
     mkdirSync(folder, { recursive: true });
-    cpSync(join(sampleFolder, 'repository'), work, { recursive: true });
+    if (files === undefined) cpSync(join(sampleFolder, 'repository'), work, { recursive: true });
+    else
+      for (const [name, text] of Object.entries(files)) {
+        mkdirSync(dirname(join(work, name)), { recursive: true });
+        writeFileSync(join(work, name), text);
+      }
     await git(folder, ['init', '--quiet', '--bare', '--initial-branch=main', path]);
     await git(work, ['init', '--quiet', '--initial-branch=main']);
     await git(work, ['add', '--', '.']);

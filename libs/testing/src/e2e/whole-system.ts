@@ -169,6 +169,15 @@ export class WholeSystem {
     };
   }
 
+  /** Lets nobody number events, or nobody write to a table, until it is released; readers go on. */
+  async holdTable(table: 'es.log_head' | 'rm_tasks.task'): Promise<() => Promise<void>> {
+    const client = new Client({ connectionString: this.system.database.adminUrl });
+    client.on('error', () => undefined);
+    await client.connect();
+    await client.query(`BEGIN; LOCK TABLE ${table} IN EXCLUSIVE MODE`);
+    return () => client.end();
+  }
+
   private async someoneWaits(mediaType: string, timeoutMs = 60_000): Promise<void> {
     const until = performance.now() + timeoutMs;
     while (performance.now() < until) {

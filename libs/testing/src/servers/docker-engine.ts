@@ -12,7 +12,7 @@ export function dockerAnswers(): Promise<boolean> {
 async function probe(): Promise<boolean> {
   const host = process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock';
   const found = await ping(host);
-  process.stdout.write(
+  process.stderr.write(
     found
       ? `test servers: containers, a Docker engine answers at ${host}\n`
       : `test servers: embedded, no Docker engine answers at ${host}\n`,

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, startPostgres } from '@plumbline/embedded';
+import { freePort, startPostgres, stopPostgres } from '@plumbline/embedded';
 import { createLedgerPool, migrate } from '@plumbline/event-log';
 import { Pool } from 'pg';
 import { dockerAnswers } from './docker-engine.js';
@@ -24,6 +24,12 @@ export interface TestPostgres {
   createDatabase(): Promise<TestDatabase>;
   /** Kills the server as a crash would and starts it again at the same address; whoever was connected is not any more. */
   crash(): Promise<void>;
+  /** Shuts the server down in order and starts it again at the same address. */
+  restart(): Promise<void>;
+  /** Shuts the server down, copies its folder to `folder` (which must not exist) and starts it again. */
+  backUp(folder: string): Promise<void>;
+  /** Kills the server and starts another one at the same address on a copy of what `backUp` left in `folder`. */
+  restore(folder: string): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -71,6 +77,9 @@ export async function startTestPostgres(): Promise<TestPostgres> {
       };
     },
     crash: () => server.crash(),
+    restart: () => server.restart(),
+    backUp: (folder) => server.backUp(folder),
+    restore: (folder) => server.restore(folder),
     async stop() {
       await root.end();
       await server.stop();
@@ -91,11 +100,15 @@ function within(url: string, database: string, as?: { user: string; password: st
 interface Server {
   readonly url: string;
   crash(): Promise<void>;
+  restart(): Promise<void>;
+  backUp(folder: string): Promise<void>;
+  restore(folder: string): Promise<void>;
   stop(): Promise<void>;
 }
 
 async function startEmbedded(): Promise<Server> {
   const folder = mkdtempSync(join(tmpdir(), 'plumb-test-pg-'));
+  let restored = 0;
   const options = {
     dataDir: join(folder, 'data'),
     superuserPassword: randomBytes(12).toString('hex'),
@@ -103,12 +116,29 @@ async function startEmbedded(): Promise<Server> {
     settings,
   };
   let server = await startPostgres(options);
+  /** Down, whatever `meanwhile` does to the folder, and up again at the same port. */
+  const again = async (signal: 'SIGINT' | 'SIGKILL', meanwhile: () => void = () => undefined): Promise<void> => {
+    const { port } = server;
+    if (signal === 'SIGKILL') await server.kill();
+    else await stopPostgres({ dataDir: options.dataDir });
+    meanwhile();
+    server = await startPostgres({ ...options, port });
+  };
+  const copy = (from: string, to: string): void =>
+    cpSync(from, to, { recursive: true, errorOnExist: true, force: false });
   return {
     url: server.url,
-    crash: async () => {
-      const { port } = server;
-      await server.kill();
-      server = await startPostgres({ ...options, port });
+    crash: () => again('SIGKILL'),
+    restart: () => again('SIGINT'),
+    backUp: (backup) => again('SIGINT', () => copy(options.dataDir, backup)),
+    restore: (backup) => {
+      const before = options.dataDir;
+      return again('SIGKILL', () => {
+        // The new server has a folder of its own: nothing of the old one is left over in it.
+        options.dataDir = join(folder, `data-${++restored}`);
+        copy(backup, options.dataDir);
+        rmSync(before, { recursive: true, force: true });
+      });
     },
     stop: async () => {
       await server.stop();
@@ -116,6 +146,10 @@ async function startEmbedded(): Promise<Server> {
     },
   };
 }
+
+/** A container's folder is not ours to copy. */
+const embeddedOnly = (): Promise<void> =>
+  Promise.reject(new Error('only the embedded Postgres can be backed up by copying; run it without a Docker engine'));
 
 async function startContainer(): Promise<Server> {
   const { PostgreSqlContainer } = await import('@testcontainers/postgresql');
@@ -130,6 +164,9 @@ async function startContainer(): Promise<Server> {
   return {
     url: container.getConnectionUri(),
     crash: () => container.restart({ timeout: 0 }),
+    restart: () => container.restart({ timeout: 10 }),
+    backUp: embeddedOnly,
+    restore: embeddedOnly,
     stop: () => container.stop().then(() => undefined),
   };
 }

@@ -14,21 +14,31 @@ import {
 } from '@plumbline/bus';
 import { intakeKinds, serviceNames, type IntakeKind, type ServiceName } from '@plumbline/domain';
 import { freePort } from '@plumbline/embedded';
-import { EventLog } from '@plumbline/event-log';
+import { EventLog, type RecordedEvent } from '@plumbline/event-log';
 import { startTestNats, type TestNats } from '../servers/test-nats.js';
 import { startTestPostgres, type TestDatabase, type TestPostgres } from '../servers/test-postgres.js';
 import { LogWatch } from './log-watch.js';
-import { ServiceChild, type LogLine } from './service-child.js';
+import { ServiceChild, type LogLine, type ServiceChildOptions } from './service-child.js';
 
 /** A service, or a further replica of one: `scheduler`, `scheduler/2`. */
 export type ServiceProcessName = ServiceName | `${ServiceName}/${number}`;
 
 export interface TestSystemOptions {
   services: readonly ServiceProcessName[];
-  /** Environment of all services, or of one. */
-  env?: Readonly<Record<string, string>> | ((service: ServiceName) => Readonly<Record<string, string>>);
+  /** Environment of all services, or of one process; it wins over what the system sets. */
+  env?:
+    Readonly<Record<string, string>> | ((service: ServiceName, at: ProcessPlace) => Readonly<Record<string, string>>);
+  /** Told what becomes of each process. */
+  child?: (name: ServiceProcessName) => ServiceChildOptions;
   /** Where spans go, see startOtlpReceiver. */
   otlp?: string;
+}
+
+/** Which process is being configured, and where it would find the servers by itself. */
+export interface ProcessPlace {
+  name: ServiceProcessName;
+  natsUrl: string;
+  ledgerUrl: string;
 }
 
 export interface ApiAnswer {
@@ -41,7 +51,7 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), '../../../..');
 
 /** The system as people run it: Postgres, NATS with an identity per service, and the named services as processes from dist. */
 export class TestSystem {
-  readonly watch: LogWatch;
+  watch: LogWatch;
   private readonly children = new Map<ServiceProcessName, ServiceChild>();
   private readonly buses = new Map<IdentityName, Promise<Bus>>();
 
@@ -91,9 +101,11 @@ export class TestSystem {
           : {}),
         ...(name === 'ledger' ? { PLUMB_HTTP_PORT: String(ledgerPort) } : {}),
         ...(options.otlp === undefined ? {} : { OTEL_EXPORTER_OTLP_ENDPOINT: options.otlp }),
-        ...(typeof options.env === 'function' ? options.env(service) : options.env),
+        ...(typeof options.env === 'function'
+          ? options.env(service, { name, natsUrl: this.nats.url, ledgerUrl: this.ledgerUrl })
+          : options.env),
       };
-      this.children.set(name, new ServiceChild(name, [process.execPath, entryOf(name)], env));
+      this.children.set(name, new ServiceChild(name, [process.execPath, entryOf(name)], env, options.child?.(name)));
     }
     for (const child of this.children.values()) child.start();
     await this.ready();
@@ -114,11 +126,30 @@ export class TestSystem {
     return this.postgres.crash();
   }
 
-  /** Starts a service that was ended, or ends it in order first; resolves when it is ready. */
-  async restart(name: ServiceProcessName): Promise<void> {
+  /** Shuts Postgres down in order and starts it again. */
+  restartPostgres(): Promise<void> {
+    return this.postgres.restart();
+  }
+
+  /** A cold copy of the database's folder, taken while the server is down. */
+  backUpPostgres(folder: string): Promise<void> {
+    return this.postgres.backUp(folder);
+  }
+
+  /** The database of a backup on a new server at the same address; the log is watched anew, what was seen before is returned. */
+  async restorePostgres(folder: string): Promise<readonly RecordedEvent[]> {
+    const { events } = this.watch;
+    await this.watch.stop();
+    await this.postgres.restore(folder);
+    this.watch = new LogWatch(this.log);
+    return events;
+  }
+
+  /** Starts a service that was ended, or ends it in order first; resolves when it is ready. `extra` is added to its environment for this life. */
+  async restart(name: ServiceProcessName, extra: Readonly<Record<string, string>> = {}): Promise<void> {
     const child = this.child(name);
     if (child.running) await child.kill('SIGTERM');
-    child.start();
+    child.start(extra);
     await child.ready();
   }
 

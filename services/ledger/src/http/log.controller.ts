@@ -45,8 +45,9 @@ export class LogController {
 
   @Get('audit')
   async audit(): Promise<unknown> {
-    const { ok, events, headPosition, firstBad } = await this.log.audit();
-    return { schema: 'plumbline.audit/1', ok, events, headPosition, ...(firstBad === undefined ? {} : { firstBad }) };
+    const { ok, events, headPosition, epochs, firstBad } = await this.log.audit();
+    const found = firstBad === undefined ? {} : { firstBad };
+    return { schema: 'plumbline.audit/1', ok, events, headPosition, epochs, ...found };
   }
 }
 

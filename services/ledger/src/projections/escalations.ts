@@ -21,6 +21,7 @@ export const escalationsProjection: Projection = {
       resolved_at timestamptz
     );
     CREATE INDEX ON ${schema}.escalation (task_id);`,
+  types: ['escalation.opened', 'escalation.resolved'],
   apply: async (client, schema, recorded) => {
     const event = plumblineEvent(recorded);
     if (event?.type === 'escalation.opened') {

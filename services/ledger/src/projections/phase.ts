@@ -1,10 +1,15 @@
-import type { PlumblineEvent, TaskPhase } from '@plumbline/domain';
+import type { EventType, PlumblineEvent, TaskPhase } from '@plumbline/domain';
+
+type Told = Extract<PlumblineEvent, { type: 'task.capacity-awaited' | 'escalation.opened' }>;
+
+/** An event as far as its task's phase goes: most say it by their type alone. */
+export type PhaseEvent = Told | { type: Exclude<EventType, Told['type']> };
 
 /**
  * The phase a task is in after an event, or undefined when the event does not move it. A shortcut past folding whole histories;
  * `phase.test.ts` holds it against the fold.
  */
-export function phaseAfter(event: PlumblineEvent): TaskPhase | undefined {
+export function phaseAfter(event: PhaseEvent): TaskPhase | undefined {
   switch (event.type) {
     case 'task.submitted':
     case 'task.snapshot-requested':

@@ -1,5 +1,14 @@
-import { ensureDurables, ensureStreams, publishLog, recreateLog, verifyLog, type Bus } from '@plumbline/bus';
-import type { EventLog } from '@plumbline/event-log';
+import {
+  ensureDurables,
+  ensureStreams,
+  publishLog,
+  recreateLog,
+  verifyLog,
+  type Bus,
+  type CopiedEvent,
+} from '@plumbline/bus';
+import type { EventLog, RecordedEvent } from '@plumbline/event-log';
+import { failpoint } from '@plumbline/failpoint';
 import { logMessage } from './log-message.js';
 
 export interface RelayOptions {
@@ -9,7 +18,16 @@ export interface RelayOptions {
   onPublished: (count: number, pos: number) => void;
   /** LOG was not a copy of the log: gone, restored from elsewhere, or written to by somebody else. It is being rebuilt. */
   onRebuild: (why: string) => void;
+  /** Events that were published are not in the log any more. It was put into a new epoch. */
+  onEpoch: (why: string) => void;
   onError: (error: unknown) => void;
+}
+
+/** What `publishFrom` goes on from. `after`: the event before `nextPos`, if there is one. */
+interface Start {
+  nextPos: number;
+  consumersFrom: number;
+  after: CopiedEvent | undefined;
 }
 
 /** Messages at the end of LOG that are looked at while nothing is published. */
@@ -18,7 +36,10 @@ const idleDepth = 8;
 /**
  * Publishes the log to JetStream, in order, each message expecting its predecessor, so that LOG's sequence is the log's position. LOG is a
  * copy that may vanish: when it is gone or is not the log's copy any more, it is made anew and filled from the log. Two relays at once do
- * no harm: the second one's messages are duplicates.
+ * no harm: the second one's messages are duplicates, and only one at a time compares and makes anew.
+ *
+ * A relay is also the log's witness. What it published, in LOG or in this process, and no longer finds in the log was lost, although
+ * Postgres is the same as before (a snapshot of its files was put back): it puts the log into a new epoch.
  */
 export class Relay {
   private stopping = false;
@@ -27,6 +48,8 @@ export class Relay {
   private woken = false;
   private wakeable = true;
   private failures = 0;
+  /** What this process itself saw that the log lost, and the epoch it was lost from. */
+  private lost: { epoch: string; why: string } | undefined;
 
   constructor(
     private readonly log: EventLog,
@@ -53,8 +76,7 @@ export class Relay {
   private async run(): Promise<void> {
     while (!this.stopping) {
       try {
-        const { nextPos, consumersFrom } = await this.reconcile();
-        await this.publishFrom(nextPos, consumersFrom);
+        await this.publishFrom(await this.log.exclusively('relay', () => this.reconcile()));
       } catch (error) {
         this.options.onError(error);
       }
@@ -67,22 +89,40 @@ export class Relay {
     }
   }
 
-  /** Compares LOG with the log and makes it anew if need be. Returns where to go on, and where new consumers are to begin. */
-  private async reconcile(): Promise<{ nextPos: number; consumersFrom: number }> {
-    const { epoch, pos } = await this.log.head();
-    const { jsm, capabilities } = this.bus;
-    const found = await verifyLog(jsm, epoch, pos);
-    const consumersFrom = await this.firstOpenPosition();
-    if (found.outcome === 'foreign') {
-      this.options.onRebuild(
-        `LOG is foreign at ${found.seq}: expected ${found.expected}, found ${found.found ?? 'nothing'}`,
-      );
-      const { nextPos } = await recreateLog(jsm, capabilities, { logEpoch: epoch });
-      return { nextPos, consumersFrom };
+  /** Compares LOG with the log, in both directions, and makes it anew if need be. */
+  private async reconcile(): Promise<Start> {
+    for (;;) {
+      const { epoch } = await this.log.head();
+      const { jsm, capabilities } = this.bus;
+      const found = await verifyLog(jsm, epoch, async () => (await this.log.head()).pos);
+      const loss =
+        (this.lost?.epoch === epoch ? this.lost.why : undefined) ??
+        (found.outcome === 'ahead'
+          ? `LOG holds positions up to ${found.lastSeq}, the log ends at ${found.headPos}`
+          : undefined) ??
+        (found.outcome === 'intact' ? differenceOf(found.last, await this.eventAt(found.lastSeq)) : undefined);
+      if (loss !== undefined) {
+        // Somebody else may have been faster; either way the next look is at another epoch.
+        if (await this.log.startEpoch(epoch, `events were lost: ${loss}`)) this.options.onEpoch(loss);
+        continue;
+      }
+      const consumersFrom = await this.firstOpenPosition();
+      if (found.outcome === 'foreign') {
+        this.options.onRebuild(
+          `LOG is foreign at ${found.seq}: expected ${found.expected}, found ${found.found ?? 'nothing'}`,
+        );
+        const { nextPos } = await recreateLog(jsm, capabilities, { logEpoch: epoch });
+        return { nextPos, consumersFrom, after: copyOf(await this.eventAt(nextPos - 1)) };
+      }
+      if (found.outcome === 'missing' && (await this.log.head()).pos > 0) this.options.onRebuild('LOG does not exist');
+      await ensureStreams(jsm, capabilities, { logEpoch: epoch });
+      const lastSeq = 'lastSeq' in found ? found.lastSeq : 0;
+      return { nextPos: lastSeq + 1, consumersFrom, after: copyOf(await this.eventAt(lastSeq)) };
     }
-    if (found.outcome === 'missing' && pos > 0) this.options.onRebuild('LOG does not exist');
-    await ensureStreams(jsm, capabilities, { logEpoch: epoch });
-    return { nextPos: found.outcome === 'missing' ? 1 : found.lastSeq + 1, consumersFrom };
+  }
+
+  private async eventAt(pos: number): Promise<RecordedEvent | undefined> {
+    return pos < 1 ? undefined : (await this.log.readLog({ afterPos: pos - 1, limit: 1 }))[0];
   }
 
   /** Consumers of a rebuilt LOG begin with the oldest task that is still open: what is closed needs nobody any more. */
@@ -96,9 +136,10 @@ export class Relay {
     return open === null || open === undefined ? Math.max(1, (await this.log.head()).pos) : Number(open);
   }
 
-  /** Publishes until LOG turns out to be other than expected, or the relay is stopped. */
-  private async publishFrom(first: number, consumersFrom: number): Promise<void> {
-    let next = first;
+  /** Publishes until LOG or the log turns out to be other than expected, or the relay is stopped. */
+  private async publishFrom({ nextPos, consumersFrom, after }: Start): Promise<void> {
+    let next = nextPos;
+    let last = after;
     let consumersReady = false;
     let verifiedAt = performance.now();
     const { epoch } = await this.log.head();
@@ -109,15 +150,14 @@ export class Relay {
         await ensureDurables(this.bus.jsm, { logEpoch: epoch, logStartSeq: consumersFrom });
         consumersReady = true;
       }
-      const events = await this.log.readLog({ afterPos: next - 1, limit: this.options.batchSize ?? 500 });
+      const [events, head] = await Promise.all([this.readOn(epoch, last), this.log.head()]);
+      if (events === undefined || head.epoch !== epoch) return;
       if (events.length === 0) {
         await this.sleep(20, true);
         if (performance.now() - verifiedAt < (this.options.verifyEveryMs ?? 2_000)) continue;
         verifiedAt = performance.now();
-        const head = await this.log.head();
-        if (head.epoch !== epoch) return;
         // The depths were looked at before the first message; since then nothing gets in but at the end.
-        const state = await verifyLog(this.bus.jsm, epoch, head.pos, idleDepth);
+        const state = await verifyLog(this.bus.jsm, epoch, async () => (await this.log.head()).pos, idleDepth);
         if (state.outcome !== 'intact' && state.outcome !== 'empty') return;
         // Another relay may be ahead; behind means that LOG was restored from an older backup.
         if (state.lastSeq + 1 !== next) return;
@@ -129,7 +169,9 @@ export class Relay {
         events.map((event) => logMessage(epoch, event)),
       );
       const stored = outcomes.filter((entry) => entry.outcome === 'published' || entry.outcome === 'duplicate');
+      if (stored.length > 0) failpoint('relay.published');
       next += stored.length;
+      last = copyOf(events[stored.length - 1]) ?? last;
       if (stored.length > 0) {
         this.failures = 0;
         this.options.onPublished(stored.length, next - 1);
@@ -138,6 +180,20 @@ export class Relay {
       if (stuck?.outcome === 'unknown') throw stuck.error;
       if (stuck !== undefined) return;
     }
+  }
+
+  /**
+   * The events after `last`, which is read again with them: if it is not what it was, what this relay published was lost. Then nothing
+   * is returned, and the loss remembered.
+   */
+  private async readOn(epoch: string, last: CopiedEvent | undefined): Promise<RecordedEvent[] | undefined> {
+    const limit = this.options.batchSize ?? 500;
+    if (last === undefined) return this.log.readLog({ afterPos: 0, limit });
+    const [again, ...events] = await this.log.readLog({ afterPos: last.pos - 1, limit: limit + 1 });
+    const difference = differenceOf(last, again);
+    if (difference === undefined) return events;
+    this.lost = { epoch, why: difference };
+    return undefined;
   }
 
   private async sleep(ms: number, wakeable: boolean): Promise<void> {
@@ -153,4 +209,15 @@ export class Relay {
     this.wakeUp = () => undefined;
     this.wakeable = true;
   }
+}
+
+const copyOf = (event: RecordedEvent | undefined): CopiedEvent | undefined =>
+  event === undefined ? undefined : { pos: event.pos, eventId: event.eventId, recordedAt: event.recordedAt };
+
+/** Whether the log still has what was published from it; an event is known by its id and the instant it was recorded. */
+function differenceOf(published: CopiedEvent, found: RecordedEvent | undefined): string | undefined {
+  const { pos, eventId, recordedAt } = published;
+  if (found?.eventId === eventId && found?.recordedAt === recordedAt) return undefined;
+  const now = found === undefined ? 'nothing' : `event ${found.eventId} of ${found.recordedAt}`;
+  return `at position ${pos} event ${eventId} of ${recordedAt} was published, and there is ${now}`;
 }
