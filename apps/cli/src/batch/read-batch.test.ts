@@ -182,7 +182,8 @@ describe('a hostile batch file', () => {
   ])('is refused with %s, soon', (_name, text, why) => {
     const startedAt = performance.now();
     expect(problems(() => readBatch(write(text), folder)).join('\n')).toContain(why);
-    expect(performance.now() - startedAt).toBeLessThan(10_000);
+    // Against what never ends; a busy machine is no failure.
+    expect(performance.now() - startedAt).toBeLessThan(60_000);
     expect(({} as Record<string, unknown>)['polluted']).toBeUndefined();
   });
 
