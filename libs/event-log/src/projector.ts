@@ -2,6 +2,7 @@ import { failpoint } from '@plumbline/failpoint';
 import type { PoolClient } from 'pg';
 import { isTransientFailure, OperationalError, toOperationalError } from './errors.js';
 import type { EventLog } from './event-log.js';
+import { PollingLoop } from './polling-loop.js';
 import {
   applyEvents,
   moveCheckpoint,
@@ -14,9 +15,6 @@ import { rebuildProjection } from './projection-rebuild.js';
 import { readPage } from './projection-read.js';
 import type { ParkedEvent, Projection } from './projection.js';
 import { inTransaction } from './session.js';
-import { Wakeup } from './wakeup.js';
-
-const maxBackoffMs = 5_000;
 
 export interface ProjectorOptions {
   /** Most events applied in one transaction. Default 500. */
@@ -39,9 +37,7 @@ type Pass = 'moved' | 'idle' | 'displaced';
 export class Projector {
   readonly schema: string;
   private readonly target: ProjectionTarget;
-  private readonly wakeup = new Wakeup();
-  private stopping: AbortController | undefined;
-  private running: Promise<void> | undefined;
+  private readonly loop: PollingLoop;
   private pos: number | undefined;
 
   constructor(
@@ -56,6 +52,12 @@ export class Projector {
     }
     this.schema = `rm_${projection.name}`;
     this.target = { projection, generation: 'live', schema: this.schema };
+    this.loop = new PollingLoop(() => this.passOrPrepare(), {
+      pollMs: options.pollMs ?? 20,
+      maxPauseMs: 5_000,
+      what: `projecting into ${this.schema}`,
+      ...(options.onError === undefined ? {} : { onError: options.onError }),
+    });
   }
 
   /**
@@ -63,23 +65,19 @@ export class Projector {
    * Throws when the tables belong to a newer version of the projection.
    */
   async start(): Promise<void> {
-    if (this.running !== undefined) return;
+    if (this.loop.started) return;
     await this.prepare();
-    const stopping = new AbortController();
-    this.stopping = stopping;
-    this.running = this.run(stopping.signal);
+    this.loop.start();
   }
 
   /** The log has grown: look now instead of at the next poll. */
   wake(): void {
-    this.wakeup.signal();
+    this.loop.wake();
   }
 
   /** Ends the loop and resolves when the batch in hand is committed or rolled back. */
-  async stop(): Promise<void> {
-    this.stopping?.abort();
-    await this.running;
-    this.running = undefined;
+  stop(): Promise<void> {
+    return this.loop.stop();
   }
 
   /** Applies everything that is in the log now, without the loop; returns the position reached. */
@@ -177,22 +175,15 @@ export class Projector {
     if (live?.version !== version || live.logEpoch !== epoch) await this.rebuild();
   }
 
-  private async run(signal: AbortSignal): Promise<void> {
-    const pollMs = this.options.pollMs ?? 20;
-    let backoffMs = pollMs;
-    while (!signal.aborted) {
-      const mark = this.wakeup.mark();
-      try {
-        const pass = await this.pass();
-        if (pass === 'displaced') await this.prepare();
-        if (pass === 'idle') await this.wakeup.sleep(mark, pollMs, signal);
-        backoffMs = pollMs;
-      } catch (error) {
-        this.pos = undefined;
-        this.options.onError?.(toOperationalError(error, `projecting into ${this.schema}`));
-        await new Wakeup().sleep(0, backoffMs, signal);
-        backoffMs = Math.min(backoffMs * 2, maxBackoffMs);
-      }
+  /** One turn of the loop; false when there was nothing to do. */
+  private async passOrPrepare(): Promise<boolean> {
+    try {
+      const pass = await this.pass();
+      if (pass === 'displaced') await this.prepare();
+      return pass !== 'idle';
+    } catch (error) {
+      this.pos = undefined;
+      throw error;
     }
   }
 

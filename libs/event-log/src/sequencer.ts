@@ -1,8 +1,6 @@
 import type { EventLog } from './event-log.js';
-import { toOperationalError, type OperationalError } from './errors.js';
-import { Wakeup } from './wakeup.js';
-
-const maxBackoffMs = 1_000;
+import type { OperationalError } from './errors.js';
+import { PollingLoop } from './polling-loop.js';
 
 export interface SequencerOptions {
   /** Longest sleep between looks at the queue, when nobody calls `wake`. Default 20. */
@@ -17,50 +15,34 @@ export interface SequencerOptions {
 
 /** The loop that numbers committed events. Several may run, in any number of processes; each event gets one position. */
 export class Sequencer {
-  private readonly wakeup = new Wakeup();
-  private stopping: AbortController | undefined;
-  private running: Promise<void> | undefined;
+  private readonly loop: PollingLoop;
 
-  constructor(
-    private readonly log: EventLog,
-    private readonly options: SequencerOptions = {},
-  ) {}
+  constructor(log: EventLog, options: SequencerOptions = {}) {
+    const pass = async (): Promise<boolean> => {
+      const { count, pos } = await log.sequence(options.batchSize ?? 2_000);
+      if (count > 0) options.onSequenced?.(pos);
+      return count > 0;
+    };
+    this.loop = new PollingLoop(pass, {
+      pollMs: options.pollMs ?? 20,
+      maxPauseMs: 1_000,
+      what: 'numbering events',
+      ...(options.onError === undefined ? {} : { onError: options.onError }),
+    });
+  }
 
   /** Starts the loop; does nothing when it runs already. */
   start(): void {
-    if (this.running !== undefined) return;
-    const stopping = new AbortController();
-    this.stopping = stopping;
-    this.running = this.run(stopping.signal);
+    this.loop.start();
   }
 
   /** There is something to number: look now instead of at the next poll. */
   wake(): void {
-    this.wakeup.signal();
+    this.loop.wake();
   }
 
   /** Ends the loop and resolves when the batch in hand is committed. */
-  async stop(): Promise<void> {
-    this.stopping?.abort();
-    await this.running;
-    this.running = undefined;
-  }
-
-  private async run(signal: AbortSignal): Promise<void> {
-    const pollMs = this.options.pollMs ?? 20;
-    let backoffMs = pollMs;
-    while (!signal.aborted) {
-      const mark = this.wakeup.mark();
-      try {
-        const { count, pos } = await this.log.sequence(this.options.batchSize ?? 2_000);
-        backoffMs = pollMs;
-        if (count > 0) this.options.onSequenced?.(pos);
-        else await this.wakeup.sleep(mark, pollMs, signal);
-      } catch (error) {
-        this.options.onError?.(toOperationalError(error, 'numbering events'));
-        await new Wakeup().sleep(0, backoffMs, signal);
-        backoffMs = Math.min(backoffMs * 2, maxBackoffMs);
-      }
-    }
+  stop(): Promise<void> {
+    return this.loop.stop();
   }
 }

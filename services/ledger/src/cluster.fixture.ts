@@ -108,6 +108,14 @@ export class Cluster {
     return new Cluster(this.bin, folder, this.port);
   }
 
+  /** A standby as it was when it was made, promoted, on the same port. What came to its primary since, it never got. */
+  async promoted(folder: string): Promise<Cluster> {
+    const standby = new Cluster(this.bin, folder, this.port);
+    await standby.start();
+    await standby.query('SELECT pg_promote()', 'postgres');
+    return standby;
+  }
+
   /** Runs one of Postgres's own programs against this server and returns what it wrote. */
   run(program: string, ...args: string[]): string {
     return execFileSync(

@@ -26,7 +26,7 @@ let nats: TestNats;
 let folder: string;
 let port: number;
 let cluster: Cluster | undefined;
-let children: ServiceChild[] = [];
+const children: ServiceChild[] = [];
 beforeAll(async () => {
   nats = await startTestNats();
 });
@@ -91,6 +91,20 @@ const ways: Way[] = [
     noticed: /the log was written at cluster (\d+), .* and is now at cluster (?!\1)/,
   },
   {
+    name: 'a replica that was promoted and lacks the last commits',
+    available: tools !== undefined,
+    bin: () => tools ?? '',
+    keep: (from) => {
+      const standby = join(folder, 'standby');
+      from.run('pg_basebackup', '-D', standby, '-c', 'fast', '-X', 'stream', '-R');
+      return Promise.resolve(async () => {
+        await from.stop();
+        return from.promoted(standby);
+      });
+    },
+    noticed: /the log was written at cluster (\d+), timeline 1, .* and is now at cluster \1, timeline 2/,
+  },
+  {
     name: 'a copy of the database in the same cluster',
     available: true,
     bin: embeddedFolder,
@@ -140,7 +154,7 @@ describe.each(ways)('$name', ({ available, bin, keep, noticed }) => {
       };
       const first = service('ledger', urls);
       await first.ready();
-      await service('scheduler').ready();
+      const scheduler = String((await service('scheduler').ready())['http']);
       const bus = await nats.connect('user');
       const codeHost = new LedgerClient(await nats.connect('code-host'), 'code-host');
 
@@ -148,7 +162,8 @@ describe.each(ways)('$name', ({ available, bin, keep, noticed }) => {
       const goBack = await keep(cluster);
       await expect.poll(() => openSteps(codeHost, kept), { timeout: 30_000 }).toContain('snapshot.0.1');
       // The future that will be lost: a node, a task, and a worker that takes a step and never hears of the restore.
-      await registerNode(await nats.connect('node-agent'), { models: [exampleModel({ slots: 2 })] });
+      await registerNode(await nats.connect('node-agent'), { models: [exampleModel({ name: 'lost', slots: 2 })] });
+      await expect.poll(() => metric(scheduler, 'plumb_granted_bytes')).toContain('studio');
       const lost = await submit(bus, 'lost');
       const zombie = { taskId: kept, step: 'snapshot.0.1' as const };
       expect(await codeHost.claim({ ...zombie, holder: 'code-host/zombie' })).toMatchObject({
@@ -190,6 +205,14 @@ describe.each(ways)('$name', ({ available, bin, keep, noticed }) => {
           .map(({ data }) => (data as { epoch: number }).epoch);
         expect(Math.min(...granted)).toBeGreaterThan(1);
         expect(stateOf(history).snapshot).not.toBeNull();
+        // The scheduler ran through it all and must not seat anybody on a model that only the lost future knew.
+        await registerNode(await nats.connect('node-agent'), { models: [exampleModel({ name: 'there', slots: 2 })] });
+        const seats = async () =>
+          (await codeHost.readTask(kept)).events.flatMap((event) =>
+            event.type === 'task.coding-requested' ? [event.data.model.name] : [],
+          );
+        await expect.poll(seats, { timeout: 30_000 }).not.toEqual([]);
+        expect(new Set(await seats())).toEqual(new Set(['there']));
         // What is not in the log was never handed in; the same submission under the same key is a new one.
         expect(await log.readStream(taskStream(lost))).toEqual([]);
         expect(await submit(bus, 'lost')).toBe(lost);
@@ -209,6 +232,12 @@ describe.each(ways)('$name', ({ available, bin, keep, noticed }) => {
     180_000,
   );
 });
+
+const metric = async (url: string, name: string): Promise<string> =>
+  (await (await fetch(`${url}/metrics`)).text())
+    .split('\n')
+    .filter((line) => line.startsWith(name))
+    .join('\n');
 
 async function submit(bus: Bus, key: string): Promise<string> {
   for (;;) {
