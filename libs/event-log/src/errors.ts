@@ -36,7 +36,7 @@ const lostConnectionMessages =
 /** True when the connection to Postgres broke or could not be made: the outcome of a running commit is then unknown. */
 export function isConnectionLoss(error: unknown): boolean {
   const code = errorCode(error);
-  if (code !== undefined && /^(08...|57P0.|E[A-Z]{3,})$/.test(code)) return true;
+  if (code !== undefined && /^(08...|57P0.|E[A-Z_]{3,})$/.test(code)) return true;
   return error instanceof Error && code === undefined && lostConnectionMessages.test(error.message);
 }
 

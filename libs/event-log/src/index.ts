@@ -21,7 +21,7 @@ export { ChainWatch, type ChainState, type ChainWatchOptions } from './chain-wat
 export { InvalidInputError, OperationalError } from './errors.js';
 export { eventIdOf } from './event-id.js';
 export { defaultEventTypes, EventLog, type EventLogOptions, type LogHead } from './event-log.js';
-export { createLedgerPool } from './ledger-pool.js';
+export { createLedgerPool, probeDatabase } from './ledger-pool.js';
 export {
   Leases,
   type ClaimRequest,

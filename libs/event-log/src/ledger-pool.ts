@@ -1,4 +1,5 @@
-import { Pool } from 'pg';
+import { Client, Pool } from 'pg';
+import { OperationalError, toOperationalError } from './errors.js';
 
 /**
  * A connection pool for the ledger role with the session settings the log relies on: read committed isolation (the sequencer and
@@ -22,4 +23,31 @@ export function createLedgerPool(options: {
   });
   pool.on('error', (error) => options.onError?.(error));
   return pool;
+}
+
+/**
+ * Resolves when this database takes a statement of this login. Throws OperationalError: `retry: 'later'` where nothing listens, it is
+ * starting, or it is a standby that was not promoted; `'never'` for a refused login or a database that does not exist.
+ */
+export async function probeDatabase(url: string, timeoutMs = 5_000): Promise<void> {
+  const client = new Client({ connectionString: url, connectionTimeoutMillis: timeoutMs, query_timeout: timeoutMs });
+  client.on('error', () => {
+    // The query that is running rejects with the same error; without a listener the process would die instead.
+  });
+  try {
+    await client.connect();
+    const { rows } = await client.query<{ standby: boolean }>('SELECT pg_is_in_recovery() AS standby');
+    if (rows[0]?.standby !== true) return;
+    throw new OperationalError('it is a standby: it takes nothing until it is promoted', { retry: 'later' });
+  } catch (error) {
+    throw toOperationalError(error, `Postgres at ${placeOf(url)}`);
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/** The URL without its login. */
+function placeOf(url: string): string {
+  const { host, pathname } = new URL(url);
+  return `${host}${pathname}`;
 }

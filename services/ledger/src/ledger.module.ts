@@ -1,8 +1,9 @@
 import { Module, type DynamicModule } from '@nestjs/common';
 import { Artifacts, createLedgerPool, EventLog, migrate } from '@plumbline/event-log';
-import { LOG, METRICS, type Log, type Metrics } from '@plumbline/host';
+import { HEALTH, LOG, METRICS, type Health, type Log, type Metrics } from '@plumbline/host';
 import { DataSource } from 'typeorm';
 import type { LedgerConfig } from './config.js';
+import { DatabaseLink } from './database-link.js';
 import { ArtifactsController } from './http/artifacts.controller.js';
 import { Cursors } from './http/cursor.js';
 import { HeadWatch } from './http/head-watch.js';
@@ -30,14 +31,20 @@ export class LedgerModule {
         },
         {
           provide: EVENT_LOG,
-          inject: [LOG],
-          useFactory: async (logger: Log) => {
+          inject: [LOG, HEALTH],
+          useFactory: async (logger: Log, health: Health) => {
+            const link = new DatabaseLink(logger);
+            health.register('postgres', link.readiness);
+            // Migrating makes the ledger's own role: with an administrator's login, that is the one to wait for.
+            await link.reached([config.adminUrl ?? config.databaseUrl]);
             await bringUpToDate(config, logger);
             const pool = createLedgerPool({
               url: config.databaseUrl,
               onError: (err) => logger.warn({ err }, 'an idle database connection broke'),
             });
-            return new EventLog({ pool, onAppended: () => appended.signal() });
+            const log = new EventLog({ pool, onAppended: () => appended.signal() });
+            link.serves(log);
+            return log;
           },
         },
         { provide: ARTIFACTS, inject: [EVENT_LOG], useFactory: (log: EventLog) => new Artifacts(log.pool) },

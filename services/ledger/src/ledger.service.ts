@@ -1,7 +1,7 @@
 import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import type { Bus } from '@plumbline/bus';
 import { EventLog, OperationalError, Projector, Sequencer, type Projection } from '@plumbline/event-log';
-import { BUS, DRAINS, HEALTH, LOG, type Drains, type Health, type Log } from '@plumbline/host';
+import { BUS, DRAINS, LOG, type Drains, type Log } from '@plumbline/host';
 import type { DataSource } from 'typeorm';
 import { Doors } from './doors.js';
 import type { LedgerMetrics } from './metrics.js';
@@ -31,7 +31,6 @@ export class LedgerService implements OnApplicationBootstrap {
     @Inject(READ_MODELS) private readonly models: DataSource,
     @Inject(LEDGER_METRICS) private readonly metrics: LedgerMetrics,
     @Inject(LOG) private readonly logger: Log,
-    @Inject(HEALTH) private readonly health: Health,
     @Inject(DRAINS) private readonly drains: Drains,
   ) {
     const onError = (what: string) => (err: unknown) => this.logger.error({ err }, `${what} failed; it goes on`);
@@ -78,10 +77,6 @@ export class LedgerService implements OnApplicationBootstrap {
 
   async onApplicationBootstrap(): Promise<void> {
     await this.models.initialize();
-    this.health.register('postgres', async () => {
-      const { pos } = await this.log.head();
-      return { ok: true, detail: `the log is at position ${pos}` };
-    });
     if (await this.log.keepEpoch())
       this.logger.error('the log was restored, copied or failed over: a new epoch began, see log.epoch-started');
     this.sequencer.start();
