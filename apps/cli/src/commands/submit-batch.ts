@@ -17,7 +17,8 @@ export async function submitBatch(
   file: string,
   options: { readonly parallel?: number },
 ): Promise<number> {
-  const batch = readBatch(file, session.cwd);
+  const { taskIdOf } = await import('@plumbline/bus');
+  const batch = readBatch(file, session.cwd, taskIdOf);
   const parallel = options.parallel ?? batch.parallel ?? batchParallelDefault;
   if (!Number.isInteger(parallel) || parallel < 1 || parallel > batchParallelMax)
     throw badInput(`--parallel is ${parallel}.`, `Give a whole number from 1 to ${batchParallelMax}.`);
