@@ -46,7 +46,7 @@ describe('the secrets of the containers', () => {
     const held = Object.fromEntries(FOLDERS.map((folder) => [folder, readdirSync(join(root, folder)).sort()]));
     const worker = ['api-token', 'nats-password'];
     expect(held).toEqual({
-      ledger: ['api-token', 'database-password', 'database-url', 'nats-password'],
+      ledger: ['api-token', 'database-password', 'database-url', 'nats-password', 'webhooks'],
       scheduler: ['nats-password'],
       coder: worker,
       gate: worker,
@@ -95,7 +95,7 @@ describe('the secrets of the containers', () => {
       Object.keys(everything())
         .map((path) => mode(path))
         .sort(),
-    ).toEqual([...Array(3).fill('400'), ...Array(24).fill('440')]);
+    ).toEqual([...Array(4).fill('400'), ...Array(24).fill('440')]);
     expect(mode('code-host/git-ssh-key')).toBe('400');
   });
 
@@ -144,7 +144,7 @@ describe('a secret put by hand', () => {
   });
 
   it.each(['api-token', '../ledger/api-token', 'constructor', undefined])('is refused as %s', (name) => {
-    expect(() => putGiven(root, name, 'x')).toThrow('expected git-token, git-ssh-key, ssh-known-hosts');
+    expect(() => putGiven(root, name, 'x')).toThrow('expected git-token, git-ssh-key, ssh-known-hosts, webhooks');
   });
 
   it('is refused when it is none, by its size', () => {

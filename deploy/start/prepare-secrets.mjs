@@ -4,7 +4,7 @@
  * configuration anew from the passwords it finds, so that a new version's permissions take effect.
  *
  *   prepare-secrets.mjs                make what is missing
- *   prepare-secrets.mjs put NAME       store what is read from standard input: git-token, git-ssh-key or ssh-known-hosts
+ *   prepare-secrets.mjs put NAME       store what is read from standard input: git-token, git-ssh-key, ssh-known-hosts or webhooks
  */
 import { randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
@@ -24,7 +24,12 @@ const API_CLIENTS = ['code-host', 'coder', 'gate', 'reviewer'];
 const PUT_BYTES_MAX = 65_536;
 
 /** What can be stored by hand, each with the service that gets it; empty until then. */
-export const given = { 'git-token': 'code-host', 'git-ssh-key': 'code-host', 'ssh-known-hosts': 'code-host' };
+export const given = {
+  'git-token': 'code-host',
+  'git-ssh-key': 'code-host',
+  'ssh-known-hosts': 'code-host',
+  webhooks: 'ledger',
+};
 
 /** Makes everything that is missing below `root`, which has one folder for each service. Returns the files it wrote, without contents. */
 export function prepareSecrets(root) {
