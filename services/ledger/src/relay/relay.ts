@@ -164,7 +164,7 @@ export class Relay {
         consumersReady = true;
       }
       const [events, head] = await Promise.all([this.readOn(last), this.log.head()]);
-      if (events === undefined || head.epoch !== epoch) return;
+      if (events === undefined || head.epoch !== epoch || this.contradicts(epoch, head.pos, events)) return;
       if (events.length === 0) {
         await this.sleep(20, true);
         if (performance.now() - verifiedAt < (this.options.verifyEveryMs ?? 2_000)) continue;
@@ -201,6 +201,14 @@ export class Relay {
     if (this.witnessed?.epoch !== epoch) return undefined;
     const { event } = this.witnessed;
     return differenceOf(event, await this.eventAt(event.pos));
+  }
+
+  /** Whether the log, as it now is, lacks what this process knows of it; also while LOG is filled anew, from before that. */
+  private contradicts(epoch: string, headPos: number, events: readonly RecordedEvent[]): boolean {
+    if (this.witnessed?.epoch !== epoch) return false;
+    const { event } = this.witnessed;
+    const again = events.find(({ pos }) => pos === event.pos);
+    return headPos < event.pos || (again !== undefined && differenceOf(event, again) !== undefined);
   }
 
   private witness(epoch: string, event: CopiedEvent | undefined): void {
