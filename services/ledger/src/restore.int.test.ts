@@ -163,7 +163,7 @@ describe.each(ways)('$name', ({ available, bin, keep, noticed }) => {
       await expect.poll(() => openSteps(codeHost, kept), { timeout: 30_000 }).toContain('snapshot.0.1');
       // The future that will be lost: a node, a task, and a worker that takes a step and never hears of the restore.
       await registerNode(await nats.connect('node-agent'), { models: [exampleModel({ name: 'lost', slots: 2 })] });
-      await expect.poll(() => metric(scheduler, 'plumb_granted_bytes')).toContain('studio');
+      await expect.poll(() => metric(scheduler, 'plumb_granted_bytes'), { timeout: 30_000 }).toContain('studio');
       const lost = await submit(bus, 'lost');
       const zombie = { taskId: kept, step: 'snapshot.0.1' as const };
       expect(await codeHost.claim({ ...zombie, holder: 'code-host/zombie' })).toMatchObject({

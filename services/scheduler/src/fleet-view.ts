@@ -32,7 +32,11 @@ export class FleetView {
   }
 
   private async readOn(): Promise<FleetState> {
-    for (const stream of await this.ledger.streams('node')) await this.readStream(stream);
+    const known = [...this.read.keys()].filter((stream) => stream !== fleetStream);
+    const nodes = await this.ledger.streams('node');
+    // A stream does not end: one that is gone was lost with its log, and perhaps more than it.
+    if (known.some((stream) => !nodes.includes(stream))) this.reset();
+    for (const stream of nodes) await this.readStream(stream);
     await this.readStream(fleetStream);
     return this.fleet;
   }
@@ -64,8 +68,12 @@ export class FleetView {
   /** What was read is not the log's any more: everything is read anew, unless another reading found that out before. */
   private async forget(last: unknown): Promise<void> {
     if (![...this.read.values()].includes(last as RecordedEvent)) return;
+    this.reset();
+    await this.readOn();
+  }
+
+  private reset(): void {
     this.read.clear();
     this.fleet = initialFleet;
-    await this.readOn();
   }
 }

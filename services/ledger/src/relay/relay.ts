@@ -48,8 +48,8 @@ export class Relay {
   private woken = false;
   private wakeable = true;
   private failures = 0;
-  /** What this process itself saw that the log lost, and the epoch it was lost from. */
-  private lost: { epoch: string; why: string } | undefined;
+  /** The last event this process itself published or found published, and the epoch it was in. */
+  private witnessed: { epoch: string; event: CopiedEvent } | undefined;
   private readonly firstComparison = Promise.withResolvers<void>();
 
   constructor(
@@ -108,7 +108,7 @@ export class Relay {
       const { jsm, capabilities } = this.bus;
       const found = await verifyLog(jsm, epoch, async () => (await this.log.head()).pos);
       const loss =
-        (this.lost?.epoch === epoch ? this.lost.why : undefined) ??
+        (await this.lossWitnessed(epoch)) ??
         (found.outcome === 'ahead'
           ? `LOG holds positions up to ${found.lastSeq}, the log ends at ${found.headPos}`
           : undefined) ??
@@ -155,6 +155,7 @@ export class Relay {
     let consumersReady = false;
     let verifiedAt = performance.now();
     const { epoch } = await this.log.head();
+    this.witness(epoch, after);
     while (!this.stopping) {
       this.woken = false;
       // Only once LOG has come this far: a start beyond its end would be lowered silently, and everything old would be delivered again.
@@ -162,8 +163,8 @@ export class Relay {
         await ensureDurables(this.bus.jsm, { logEpoch: epoch, logStartSeq: consumersFrom });
         consumersReady = true;
       }
-      const [events, head] = await Promise.all([this.readOn(epoch, last), this.log.head()]);
-      if (events === undefined || head.epoch !== epoch) return;
+      const [events, head] = await Promise.all([this.readOn(last), this.log.head()]);
+      if (events === undefined || head.epoch !== epoch || this.contradicts(epoch, head.pos, events)) return;
       if (events.length === 0) {
         await this.sleep(20, true);
         if (performance.now() - verifiedAt < (this.options.verifyEveryMs ?? 2_000)) continue;
@@ -184,6 +185,7 @@ export class Relay {
       if (stored.length > 0) failpoint('relay.published');
       next += stored.length;
       last = copyOf(events[stored.length - 1]) ?? last;
+      this.witness(epoch, last);
       if (stored.length > 0) {
         this.failures = 0;
         this.options.onPublished(stored.length, next - 1);
@@ -194,18 +196,36 @@ export class Relay {
     }
   }
 
+  /** How the log differs from what this process knows of it; undefined when it does not. */
+  private async lossWitnessed(epoch: string): Promise<string | undefined> {
+    if (this.witnessed?.epoch !== epoch) return undefined;
+    const { event } = this.witnessed;
+    return differenceOf(event, await this.eventAt(event.pos));
+  }
+
+  /** Whether the log, as it now is, lacks what this process knows of it; also while LOG is filled anew, from before that. */
+  private contradicts(epoch: string, headPos: number, events: readonly RecordedEvent[]): boolean {
+    if (this.witnessed?.epoch !== epoch) return false;
+    const { event } = this.witnessed;
+    const again = events.find(({ pos }) => pos === event.pos);
+    return headPos < event.pos || (again !== undefined && differenceOf(event, again) !== undefined);
+  }
+
+  private witness(epoch: string, event: CopiedEvent | undefined): void {
+    const known = this.witnessed?.epoch === epoch ? this.witnessed.event.pos : 0;
+    // When LOG is filled anew, what was published before is known all the same.
+    if (event !== undefined && event.pos > known) this.witnessed = { epoch, event };
+  }
+
   /**
-   * The events after `last`, which is read again with them: if it is not what it was, what this relay published was lost. Then nothing
-   * is returned, and the loss remembered.
+   * The events after `last`, which is read again with them: if it is not what it was, what this relay published was lost, and nothing is
+   * returned.
    */
-  private async readOn(epoch: string, last: CopiedEvent | undefined): Promise<RecordedEvent[] | undefined> {
+  private async readOn(last: CopiedEvent | undefined): Promise<RecordedEvent[] | undefined> {
     const limit = this.options.batchSize ?? 500;
     if (last === undefined) return this.log.readLog({ afterPos: 0, limit });
     const [again, ...events] = await this.log.readLog({ afterPos: last.pos - 1, limit: limit + 1 });
-    const difference = differenceOf(last, again);
-    if (difference === undefined) return events;
-    this.lost = { epoch, why: difference };
-    return undefined;
+    return differenceOf(last, again) === undefined ? events : undefined;
   }
 
   private async sleep(ms: number, wakeable: boolean): Promise<void> {
