@@ -170,6 +170,10 @@ const mutants: Readonly<Record<InvariantName, Readonly<Record<string, (history: 
     'a fix is judged twice': (history) => after(history, 'fix', 'verdict.reached', verdict(idOf('fix'), 'GO')),
     'there is no verdict': (history) => without(history, 'declined', 'verdict.reached'),
   },
+  'no fault is taken for a bug': {
+    'a step ends as a bug of the harness': (history) =>
+      void Object.assign(said(history, 'declined', 'attempt.ended').data, { code: 'HARNESS_BUG', detail: 'why' }),
+  },
   'no branch without GO': {
     'a branch of a trap': ({ branches, pushes }) => {
       const branch = `plumbline/${idOf('trap')}`;

@@ -125,6 +125,22 @@ const verdictOf = (event: LogEvent | undefined): string =>
 const headOf = (event: LogEvent | undefined): { head?: string; tree?: string } =>
   (event?.data['subject'] as { head?: string; tree?: string } | null | undefined) ?? {};
 
+/** A fault that was injected is one of the machine; a step that ends as a bug of the harness has met something nobody thought of. */
+const noBugs: Invariant = (_, { byTask }) => {
+  const ended = [...byTask].flatMap(([taskId, events]) =>
+    events.filter(({ type }) => stepEndings.has(type)).map((event) => ({ taskId, event })),
+  );
+  return {
+    looked: ended.length,
+    findings: ended
+      .filter(({ event }) => text(event, 'code') === 'HARNESS_BUG' || text(event, 'code') === 'TOOL_INTERNAL')
+      .map(({ taskId, event }) => ({
+        subject: `${text(event, 'step')} of ${taskId}`,
+        detail: `${text(event, 'code')}: ${text(event, 'detail').slice(0, 500)}`,
+      })),
+  };
+};
+
 /** No branch without GO on exactly that tree, or a human's ruling on exactly that attempt. Verdicts that a restore took back count: they were recorded when it was pushed. */
 const branchesAllowed: Invariant = ({ branches, pushes, lost }, { byTask }) => ({
   looked: pushes.length,
@@ -364,6 +380,7 @@ export const invariants = {
   'none doubled': noneDoubled,
   'every task ended once, as it should': endedOnce,
   'verdicts depend on the change alone': rightVerdict,
+  'no fault is taken for a bug': noBugs,
   'no branch without GO': branchesAllowed,
   'published once': publishedOnce,
   'a step ends once': stepsEndOnce,

@@ -87,6 +87,8 @@ export class Submitter {
     const has = (type: string): boolean => events.some((event) => event.type === type);
     if (task.kind === 'cancelled' && has('task.coding-requested') && !has('task.cancelled'))
       return () => this.decide('cancel', task, { why: 'not wanted any more' });
+    // Without a change there is nothing to rule on: the task waits for a human, in a way the checker will not like.
+    if (!has('change.proposed')) return undefined;
     const rules = task.kind === 'ruled' ? 'no-go' : task.kind === 'waived' ? 'go' : undefined;
     if (rules !== undefined && has('escalation.opened') && !has('task.ruled'))
       return () => this.decide('rule', task, { decision: rules, why: 'looked at it', attempt: 1 });
@@ -145,5 +147,6 @@ function hasEnded(kind: TaskKind, events: readonly { type: string }[]): boolean 
   if (last(['task.closed']) >= 0) return true;
   const waits = last(['escalation.opened']) > last(['escalation.resolved', 'task.ruled']);
   // A task that was to be published and waits for a human instead has ended too, in a way the checker will not like.
-  return waits && (expected.end === 'escalated' || kind === 'fix' || kind === 'slow-fix');
+  const ruleable = kind === 'ruled' || kind === 'waived' ? last(['change.proposed']) >= 0 : false;
+  return waits && (expected.end === 'escalated' || !ruleable);
 }
