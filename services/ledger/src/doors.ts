@@ -5,6 +5,7 @@ import {
   refuse,
   retryDead,
   serve,
+  traceparentOf,
   withSpan,
   type Bus,
   type Reply,
@@ -99,16 +100,20 @@ export class Doors {
       maxPayloadBytes: this.bus.maxPayloadBytes,
       onError: (err: unknown) => this.logger.error({ err, subject }, 'a request failed'),
     };
+    const answering = async (body: unknown): Promise<Reply> => {
+      const answer = await handle(body);
+      if (name === 'append' || name === 'lease') failpoint('door.answered');
+      if (answer.ok) return answer;
+      const { code, message, details } = answer.refusal;
+      this.metrics.plumb_log_refusals_total.inc(1, { service: caller, code });
+      this.logger.warn({ caller, code, door: name }, message);
+      return refuse(code, message, 'never', details);
+    };
+    // A span is a part of somebody's story: of a look around that nobody traces there is none to tell.
     const handler = (body: unknown, context: RequestContext): Promise<Reply> =>
-      withSpan(`ledger ${name}`, SpanKind.SERVER, context.trace, { 'plumb.caller': caller }, async () => {
-        const answer = await handle(body);
-        if (name === 'append' || name === 'lease') failpoint('door.answered');
-        if (answer.ok) return answer;
-        const { code, message, details } = answer.refusal;
-        this.metrics.plumb_log_refusals_total.inc(1, { service: caller, code });
-        this.logger.warn({ caller, code, door: name }, message);
-        return refuse(code, message, 'never', details);
-      });
+      traceparentOf(context.trace) === undefined
+        ? answering(body)
+        : withSpan(`ledger ${name}`, SpanKind.SERVER, context.trace, { 'plumb.caller': caller }, () => answering(body));
     this.serving.push(await serve(this.bus, subject, options, handler));
   }
 
