@@ -1,7 +1,8 @@
 #!/usr/bin/env node
-// Writes the JSON Schemas of everything machines read: the documents of `--json`, what intake takes, and every event's data.
+// Writes the JSON Schemas of everything machines read (the documents of `--json`, what intake takes, every event's data) and the OpenAPI
+// document of the ledger's API.
 // `--check` writes nothing and fails when a file is not what it should be.
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -28,6 +29,13 @@ export async function schemaFiles() {
   return files;
 }
 
+/** The text of docs/openapi.json, from the built ledger. */
+export async function openApiFile() {
+  const built = join(root, 'services', 'ledger', 'dist', 'http', 'openapi.js');
+  const { openApiDocument } = await import(pathToFileURL(built).href);
+  return `${JSON.stringify(openApiDocument(), null, 2)}\n`;
+}
+
 async function main() {
   const files = await schemaFiles();
   const check = process.argv.includes('--check');
@@ -35,13 +43,19 @@ async function main() {
   const present = new Map(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), 'utf8')]));
   const stale = [...files].filter(([name, text]) => present.get(name) !== text).map(([name]) => name);
   const extra = [...present.keys()].filter((name) => name.endsWith('.json') && !files.has(name));
+  const apiPath = join(root, 'docs', 'openapi.json');
+  const api = await openApiFile();
+  if (!existsSync(apiPath) || readFileSync(apiPath, 'utf8') !== api) stale.push('openapi.json');
   if (check && stale.length + extra.length > 0) {
-    console.error(`docs/schemas is out of date (${[...stale, ...extra].join(', ')}); run: npm run schemas`);
+    console.error(
+      `docs/schemas or docs/openapi.json is out of date (${[...stale, ...extra].join(', ')}); run: npm run schemas`,
+    );
     process.exitCode = 1;
   } else if (!check) {
     for (const [name, text] of files) writeFileSync(join(folder, name), text);
     for (const name of extra) rmSync(join(folder, name));
-    console.log(`${files.size} schemas in docs/schemas, ${stale.length} changed`);
+    writeFileSync(apiPath, api);
+    console.log(`${files.size} schemas in docs/schemas, docs/openapi.json, ${stale.length} changed`);
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Measurement } from './report/measurement.js';
+import type { BenchNats } from './servers/bench-nats.js';
 import type { BenchPostgres } from './servers/bench-postgres.js';
 
 /** How much is measured: the tests of this project measure next to nothing, and judge nothing by it. */
@@ -10,10 +11,11 @@ export interface Load {
   readonly events: number;
 }
 
-/** What a benchmark is given. `postgres` is its own, with an empty log. */
+/** What a benchmark is given: a database of its own with an empty log, and a broker of its own with nothing in it. */
 export interface BenchContext {
   readonly load: Load;
   readonly postgres: BenchPostgres;
+  readonly nats: BenchNats;
   /** Told of every step, for whoever waits. */
   readonly progress: (what: string) => void;
 }

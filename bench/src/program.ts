@@ -11,6 +11,7 @@ import { reportOf, unmetOf, type Report } from './report/document.js';
 import { markdownOf, withFigures } from './report/markdown.js';
 import type { Measurement } from './report/measurement.js';
 import { tableOf } from './report/table.js';
+import { startBenchNats } from './servers/bench-nats.js';
 import { startBenchPostgres } from './servers/bench-postgres.js';
 import { machineOf } from './servers/machine.js';
 
@@ -46,18 +47,26 @@ export async function main(args: readonly string[]): Promise<number> {
 async function measure(command: Command, folder: string): Promise<Report> {
   const progress = (what: string): void => void process.stderr.write(`bench: ${what}\n`);
   const measured: Measurement[] = [];
-  let machine: Record<string, string | number> | undefined;
-  for (const name of command.benches) {
-    progress(`${name}: starting servers`);
-    const postgres = await startBenchPostgres(folder);
-    try {
-      machine ??= machineOf(folder, { postgres: postgres.version });
-      measured.push(...(await benches[name].run({ load: command.load, postgres, progress })));
-    } finally {
-      await postgres.stop();
+  const versions: Record<string, string> = {};
+  progress('starting servers');
+  const machine = machineOf(folder);
+  const server = await startBenchPostgres(folder);
+  try {
+    versions['postgres'] = server.version;
+    for (const name of command.benches) {
+      const [postgres, nats] = await Promise.all([server.createDatabase(), startBenchNats(folder)]);
+      versions['nats-server'] = nats.version;
+      try {
+        measured.push(...(await benches[name].run({ load: command.load, postgres, nats, progress })));
+      } finally {
+        await nats.stop();
+        await postgres.close();
+      }
     }
+  } finally {
+    await server.stop();
   }
-  return reportOf(command.title, machine ?? {}, measured);
+  return reportOf(command.title, { ...machine, ...versions }, measured);
 }
 
 function print(report: Report, { format, write }: Command): void {

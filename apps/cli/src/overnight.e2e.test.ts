@@ -9,6 +9,7 @@ import { baseBranch, branchesOf, makeOrigin } from './demo/sample-repository.js'
 import { LedgerApi } from './ledger/ledger-api.js';
 import type { EventDocument } from './ledger/documents.js';
 import { readLog } from './ledger/follow.js';
+import { withClient } from './supervisor/databases.js';
 import { checkout } from './system/checkout.js';
 import { homeAt, type Home } from './system/home.js';
 import { isRunning } from './system/process-identity.js';
@@ -100,6 +101,16 @@ async function cutPower(command: ChildProcess): Promise<void> {
   await expect.poll(() => victims.filter(isRunning), { timeout: 20_000 }).toEqual([]);
 }
 
+/** The power was away for longer than a lease lasts: leases run on the clock of Postgres, which is set here by their rows. */
+async function agedLeases(): Promise<void> {
+  const { postgres } = running();
+  const { postgres: password } = JSON.parse(readFileSync(home.secretsFile, 'utf8')) as Record<string, string>;
+  const url = new URL(postgres?.url ?? '');
+  await withClient(`postgres://postgres:${password ?? ''}@${url.host}${url.pathname}`, async (client) => {
+    await client.query(`UPDATE es.step_lease SET expires_at = clock_timestamp() - interval '1 s' WHERE state = 'held'`);
+  });
+}
+
 async function wholeLog(): Promise<EventDocument[]> {
   const { api } = running();
   if (api === undefined) throw new Error('a system that is up has an API');
@@ -145,6 +156,7 @@ describe('a night with a power cut', () => {
       expect(systemState(home).is).toBe('stale');
 
       expect(await up()).toMatchObject({ code: 0 });
+      await agedLeases();
       const { code, out } = await plumb('submit', '--batch', batchFile, '--parallel', String(parallel), '--json');
       const report = JSON.parse(out) as ReportDocument;
       expect(reportDocumentSchema.safeParse(report).error?.issues ?? []).toEqual([]);

@@ -195,8 +195,8 @@ describe('the ledger', () => {
   });
 
   it.each<[string, Answer, RegExp]>([
-    ['refuses the token', (_, response) => json(response, { message: 'no' }, 401), /refused the token/],
-    ['fails', (_, response) => json(response, { message: 'disk full' }, 500), /answered 500: disk full\./],
+    ['refuses the token', (_, response) => json(response, { detail: 'no' }, 401), /refused the token/],
+    ['fails', (_, response) => json(response, { detail: 'disk full' }, 500), /answered 500: disk full\./],
     ['answers nonsense', (_, response) => json(response, { tasks: 'many' }), /cannot be read/],
     ['is no ledger', (_, response) => response.end('<html>'), /cannot be reached|cannot be read/],
     ['hangs up', (request) => request.socket.destroy(), /cannot be reached/],
@@ -227,10 +227,10 @@ describe('the ledger', () => {
     };
     await withLedger(
       (request, response) => {
-        if (request.url?.startsWith('/v1/tasks/zz') === true) json(response, { message: 'no' }, 404);
+        if (request.url?.startsWith('/v1/tasks/zz') === true) json(response, { detail: 'no' }, 404);
         else if (request.url?.startsWith('/v1/tasks/t-?') === true) json(response, {}, 500);
         else if (request.url === '/v1/tasks/t-ab')
-          json(response, { message: 't-ab is the beginning of several task ids; give more of it' }, 400);
+          json(response, { detail: 't-ab is the beginning of several task ids; give more of it' }, 400);
         else json(response, request.url?.endsWith('/why') === true ? found : task);
       },
       async (requests) => {
@@ -349,7 +349,7 @@ describe('watch', () => {
 
   it('an unknown task exits with 1', async () => {
     await withLedger(
-      (_, response) => json(response, { message: 'no' }, 404),
+      (_, response) => json(response, { detail: 'no' }, 404),
       async () => {
         expect(await plumb('watch', id)).toMatchObject({
           code: 1,

@@ -167,6 +167,7 @@ function addSystem(program: Command, add: Add): void {
     .option('--api-port <port>', 'port of the HTTP API', port)
     .option('--nats-port <port>', 'port of NATS', port)
     .option('--postgres-port <port>', 'port of Postgres', port)
+    .option('--webhooks <file>', 'who is told of verdicts and ends (JSON; remembered; none forgets)')
     .option('--foreground', 'stay in this terminal; Ctrl-C stops the system');
   add(program, 'down', 'stop it', async () => as((await import('./commands/down.js')).down)).option(
     '--purge',

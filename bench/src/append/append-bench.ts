@@ -51,7 +51,7 @@ async function inProcess(context: BenchContext, r1: BareInserts, r2: BareInserts
 
 async function throughTheDoor(context: BenchContext, r2: BareInserts): Promise<Measurement[]> {
   const { seconds } = context.load;
-  const door = await DoorCallers.open(context.postgres);
+  const door = await DoorCallers.open(context);
   try {
     const figures = await rounds(context, 'append, through the door', {
       r2: () => r2.round(most, seconds),

@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { LedgerClient } from '@plumbline/bus';
 import { taskStream } from '@plumbline/domain';
-import { startTestNats } from '@plumbline/testing';
 import { closedLoop } from '../load/closed-loop.js';
-import type { BenchPostgres } from '../servers/bench-postgres.js';
+import type { BenchContext } from '../bench.js';
 import { serviceChild } from '../servers/ledger-process.js';
 import { verdictReached } from '../workload/verdict-event.js';
 
@@ -14,17 +13,15 @@ export class DoorCallers {
     readonly close: () => Promise<void>,
   ) {}
 
-  static async open(postgres: BenchPostgres): Promise<DoorCallers> {
-    const nats = await startTestNats();
-    const child = serviceChild('ledger', { postgres, nats });
+  static async open(servers: Pick<BenchContext, 'postgres' | 'nats'>): Promise<DoorCallers> {
+    const child = serviceChild('ledger', servers);
     const close = async (): Promise<void> => {
       await child.kill('SIGKILL');
-      await nats.stop();
     };
     try {
       child.start();
       await child.ready();
-      return new DoorCallers(new LedgerClient(await nats.connect('scheduler'), 'scheduler'), close);
+      return new DoorCallers(new LedgerClient(await servers.nats.connect('scheduler'), 'scheduler'), close);
     } catch (error) {
       await close();
       throw error;

@@ -1,5 +1,3 @@
-import { IDENTITIES } from '@plumbline/bus';
-import { startTestNats, type TestNats } from '@plumbline/testing';
 import type { Bench, BenchContext } from '../bench.js';
 import type { Measurement } from '../report/measurement.js';
 import { serviceChild } from '../servers/ledger-process.js';
@@ -14,28 +12,23 @@ const warmUpSeconds = 1;
 export const latencyBench: Bench = {
   name: 'latency',
   async run(context) {
-    const identities = IDENTITIES.map((identity) =>
-      identity.name === 'ledger' ? { ...identity, publish: [...identity.publish, 'bench.>'] } : identity,
-    );
-    const nats = await startTestNats({ identities });
-    const ledger = serviceChild('ledger', { postgres: context.postgres, nats });
-    const scheduler = serviceChild('scheduler', { postgres: context.postgres, nats });
+    const ledger = serviceChild('ledger', context);
+    const scheduler = serviceChild('scheduler', context);
     try {
       ledger.start();
       await ledger.ready();
       await createBareVisible(context.postgres);
-      const projected = await measureProjected(context, nats);
+      const projected = await measureProjected(context);
       scheduler.start();
       await scheduler.ready();
-      return [...projected, ...(await measureDispatch(context, nats))];
+      return [...projected, ...(await measureDispatch(context))];
     } finally {
       await Promise.all([scheduler.kill('SIGKILL'), ledger.kill('SIGKILL')]);
-      await nats.stop();
     }
   },
 };
 
-async function measureProjected({ load, postgres, progress }: BenchContext, nats: TestNats): Promise<Measurement[]> {
+async function measureProjected({ load, postgres, nats, progress }: BenchContext): Promise<Measurement[]> {
   const projected = new Projected(postgres, await nats.connect('scheduler'));
   await projected.round(Math.min(warmUpSeconds, load.seconds));
   const rounds = await alternate(
@@ -54,7 +47,7 @@ async function measureProjected({ load, postgres, progress }: BenchContext, nats
   }));
 }
 
-async function measureDispatch({ load, postgres, progress }: BenchContext, nats: TestNats): Promise<Measurement[]> {
+async function measureDispatch({ load, postgres, nats, progress }: BenchContext): Promise<Measurement[]> {
   const dispatch = new Dispatch(postgres, await nats.connect('user'), await nats.connect('code-host'));
   const bus = await nats.connect('ledger');
   try {

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { EventLog } from '@plumbline/event-log';
-import { startTestNats } from '@plumbline/testing';
+import type { BenchNats } from '../servers/bench-nats.js';
 import type { Bench } from '../bench.js';
 import { interleave } from '../load/rounds.js';
 import type { BenchPostgres } from '../servers/bench-postgres.js';
@@ -17,10 +17,9 @@ const patienceMs = 600_000;
  */
 export const rebuildBench: Bench = {
   name: 'rebuild',
-  async run({ load, postgres, progress }) {
+  async run({ load, postgres, nats, progress }) {
     progress(`rebuild: recording ${load.events} events`);
     const events = await fillLog(postgres, load.events);
-    const nats = await startTestNats();
     const ledger = serviceChild('ledger', { postgres, nats }, { PLUMB_LOG_LEVEL: 'warn' });
     try {
       progress('rebuild: the ledger builds its read models for the first time');
@@ -54,7 +53,6 @@ export const rebuildBench: Bench = {
       ];
     } finally {
       await ledger.kill('SIGKILL');
-      await nats.stop();
     }
   },
 };
@@ -64,7 +62,7 @@ async function rebuilt({ admin }: BenchPostgres, pos: number, running: () => boo
   const until = performance.now() + patienceMs;
   for (;;) {
     const { rows } = await admin.query<{ done: boolean | null }>(
-      `SELECT bool_and(version > 0 AND pos = $1) AND count(*) >= 3 AS done FROM es.checkpoint WHERE generation = 'live'`,
+      `SELECT bool_and(version > 0 AND pos >= $1) AND count(*) >= 3 AS done FROM es.checkpoint WHERE generation = 'live'`,
       [pos],
     );
     if (rows[0]?.done === true) return;
@@ -74,7 +72,7 @@ async function rebuilt({ admin }: BenchPostgres, pos: number, running: () => boo
   }
 }
 
-async function relayed(nats: Awaited<ReturnType<typeof startTestNats>>, pos: number): Promise<void> {
+async function relayed(nats: BenchNats, pos: number): Promise<void> {
   const bus = await nats.connect('ledger');
   while ((await bus.jsm.streams.info('LOG')).state.last_seq < pos) await delay(100);
 }

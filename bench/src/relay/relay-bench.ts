@@ -1,9 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { headers as natsHeaders, type MsgHdrs } from '@nats-io/transport-node';
-import { IDENTITIES, type Bus } from '@plumbline/bus';
+import type { Bus } from '@plumbline/bus';
 import { cloudEventType, logSubject, streamEntity } from '@plumbline/domain';
 import { EventLog } from '@plumbline/event-log';
-import { startTestNats } from '@plumbline/testing';
 import type { Bench } from '../bench.js';
 import { interleave } from '../load/rounds.js';
 import type { BenchPostgres } from '../servers/bench-postgres.js';
@@ -30,13 +29,9 @@ interface Message {
  */
 export const relayBench: Bench = {
   name: 'relay',
-  async run({ load, postgres, progress }) {
+  async run({ load, postgres, nats, progress }) {
     progress(`relay: recording ${load.events} events`);
     const events = await fillLog(postgres, load.events);
-    const identities = IDENTITIES.map((identity) =>
-      identity.name === 'ledger' ? { ...identity, publish: [...identity.publish, 'bench.>'] } : identity,
-    );
-    const nats = await startTestNats({ identities });
     const ledger = serviceChild('ledger', { postgres, nats }, { PLUMB_LOG_LEVEL: 'warn' });
     try {
       const bus = await nats.connect('ledger');
@@ -66,7 +61,6 @@ export const relayBench: Bench = {
       ];
     } finally {
       await ledger.kill('SIGKILL');
-      await nats.stop();
     }
   },
 };

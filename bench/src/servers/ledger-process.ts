@@ -2,7 +2,8 @@ import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ServiceName } from '@plumbline/domain';
-import { ServiceChild, type TestNats } from '@plumbline/testing';
+import { ServiceChild } from '@plumbline/testing';
+import type { BenchNats } from './bench-nats.js';
 import type { BenchPostgres } from './bench-postgres.js';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
@@ -10,7 +11,7 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
 /** The built service as a process of its own, as `plumb up` starts it; not started yet. Throws when it is not built. */
 export function serviceChild(
   service: ServiceName,
-  { postgres, nats }: { postgres: BenchPostgres; nats: TestNats },
+  { postgres, nats }: { postgres: BenchPostgres; nats: BenchNats },
   env: Readonly<Record<string, string>> = {},
 ): ServiceChild {
   const entry = join(root, 'services', service, 'dist', 'main.js');

@@ -3,8 +3,8 @@ import { availableParallelism, cpus, loadavg, totalmem, type } from 'node:os';
 import { join } from 'node:path';
 import { median } from '../report/statistics.js';
 
-/** What the figures were measured on. `others` are versions of servers. */
-export function machineOf(folder: string, others: Readonly<Record<string, string>>): Record<string, string | number> {
+/** What the figures were measured on; `folder` is on the disk that the servers write to. */
+export function machineOf(folder: string): Record<string, string | number> {
   return {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: availableParallelism(),
@@ -13,7 +13,6 @@ export function machineOf(folder: string, others: Readonly<Record<string, string
     'load at start': Math.round((loadavg()[0] ?? 0) * 100) / 100,
     os: type(),
     node: process.versions.node,
-    ...others,
   };
 }
 

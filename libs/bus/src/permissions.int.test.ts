@@ -204,14 +204,15 @@ describe('the rules the table must obey', () => {
     const user = buses.get('user')?.bus;
     const scheduler = buses.get('scheduler')?.bus;
     if (!user || !scheduler) throw new Error('not connected');
-    const subscriptions = ['log.>', 'plumb.intake.refused', 'plumb.live.>'].map((subject) =>
+    const subscriptions = ['log.>', 'plumb.intake.refused', 'plumb.live.>', 'plumb.notify.>'].map((subject) =>
       user.nc.subscribe(subject, { callback: (_error, { subject: on }) => void heard.push(on) }),
     );
     await user.nc.flush();
     buses.get('ledger')?.bus.nc.publish('log.task.submitted.t1', '{}');
     scheduler.nc.publish('plumb.intake.refused', '{}');
     buses.get('coder')?.bus.nc.publish('plumb.live.t1', '{}');
-    await eventually('all heard', () => heard.length === 3);
+    buses.get('ledger')?.bus.nc.publish('plumb.notify.verdict.t1', '{}');
+    await eventually('all heard', () => heard.length === 4);
     subscriptions.forEach((subscription) => subscription.unsubscribe());
     const server = await serve(
       scheduler,

@@ -147,7 +147,7 @@ const attemptDocumentSchema = z.object({
   ),
 });
 
-const escalationDocumentSchema = z.object({
+const taskEscalationSchema = z.object({
   id: z.string(),
   to: z.enum(['tier', 'human']),
   attempt: count,
@@ -173,7 +173,7 @@ export const taskDocumentSchema = z.object({
   verdict: z
     .object({ verdict: publishedVerdictSchema, reasons: z.array(reasonSchema), advice: z.array(z.string()) })
     .optional(),
-  escalations: z.array(escalationDocumentSchema),
+  escalations: z.array(taskEscalationSchema),
   timeline: z.array(timelineEntrySchema),
 });
 export type TaskDocument = z.infer<typeof taskDocumentSchema>;
@@ -282,7 +282,7 @@ export const benchDocumentSchema = z.object({
 });
 export type BenchDocument = z.infer<typeof benchDocumentSchema>;
 
-/** What is printed, and answered over HTTP, instead of any other document when a request is refused or fails. */
+/** What is printed instead of any other document when a command is refused or fails. */
 export const errorDocumentSchema = z.object({
   schema: z.literal('plumbline.error/1'),
   code: z.string().min(1),
@@ -304,28 +304,44 @@ export const eventDocumentSchema = z.object({
   at: instantSchema,
   type: z.string(),
   task: taskIdSchema.optional(),
+  schemaVersion: z.int().min(1),
   data: z.unknown(),
+  eventId: z.string(),
   streamId: z.string(),
   version: z.int().min(1),
   chainHash: z.string(),
+  /** In words, where it is shown to people. */
+  summary: z.string().optional(),
 });
 export type EventDocument = z.infer<typeof eventDocumentSchema>;
+
+const escalationEntrySchema = z.object({
+  task: taskIdSchema,
+  title: z.string(),
+  escalation: z.string(),
+  to: z.enum(['tier', 'human']).optional(),
+  attempt: count,
+  openedAt: z.string().optional(),
+  reasons: z.array(z.string()),
+  tried: z.array(z.object({ attempt: z.int().min(1), model: z.string(), verdict: z.string() })),
+  /** Absent while it is open. */
+  resolved: z.object({ how: z.enum(['ruled', 'retried', 'cancelled']), by: z.string(), at: instantSchema }).optional(),
+});
 
 /** `plumb escalations`: what waits for a human, oldest first. */
 export const escalationsDocumentSchema = z.object({
   schema: z.literal('plumbline.escalations/1'),
-  escalations: z.array(
-    z.object({
-      task: taskIdSchema,
-      title: z.string(),
-      escalation: z.string(),
-      attempt: count,
-      openedAt: z.string().optional(),
-      reasons: z.array(z.string()),
-      tried: z.array(z.object({ attempt: z.int().min(1), model: z.string(), verdict: z.string() })),
-    }),
-  ),
+  escalations: z.array(escalationEntrySchema),
+  /** A cursor for the escalations after these; absent when there are none. */
+  next: z.string().optional(),
 });
+
+/** One escalation, open or resolved. */
+export const escalationDocumentSchema = z.object({
+  schema: z.literal('plumbline.escalation/1'),
+  escalation: escalationEntrySchema,
+});
+export type EscalationDocument = z.infer<typeof escalationDocumentSchema>;
 export type EscalationsDocument = z.infer<typeof escalationsDocumentSchema>;
 
 /** `plumb dead list`: messages that could not be handled, each with the reason. What cannot be read has an id and a reason only. */

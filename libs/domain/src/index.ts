@@ -30,6 +30,7 @@ export {
   demoDocumentSchema,
   doctorDocumentSchema,
   errorDocumentSchema,
+  escalationDocumentSchema,
   escalationsDocumentSchema,
   eventDocumentSchema,
   publishedVerdictSchema,
@@ -47,6 +48,7 @@ export type {
   DemoDocument,
   DoctorDocument,
   ErrorDocument,
+  EscalationDocument,
   EscalationsDocument,
   EventDocument,
   TaskDocument,
@@ -101,6 +103,24 @@ export { faultCodeNames, faultCodes, retryDelayMs } from './faults.js';
 export type { Fault, FaultAction, FaultCode, FaultRule } from './faults.js';
 export { admit, evolveFleet, grantedBytes, initialFleet } from './fleet/fleet.js';
 export type { Admission, FleetState, SeatNeed, WaitReason } from './fleet/fleet.js';
+export {
+  artifactDocumentSchema,
+  fleetDocumentSchema,
+  headDocumentSchema,
+  logDocumentSchema,
+  problemDocumentSchema,
+  verdictDocumentSchema,
+  verdictsDocumentSchema,
+} from './ledger-documents.js';
+export type {
+  ArtifactDocument,
+  FleetDocument,
+  HeadDocument,
+  LogDocument,
+  ProblemDocument,
+  VerdictDocument,
+  VerdictsDocument,
+} from './ledger-documents.js';
 export { instantSchema } from './instant.js';
 export type { Instant } from './instant.js';
 export {

@@ -18,6 +18,15 @@ export interface HttpServerOptions {
   readonly measures: MetricHandles<typeof hostMetrics>;
 }
 
+/** Whoever sends slowly, or more of a head than anybody needs, does not hold a connection for long. */
+const BOUNDS = {
+  headersTimeout: 10_000,
+  requestTimeout: 300_000,
+  connectionsCheckingInterval: 2_000,
+  maxHeaderSize: 16_384,
+};
+const CONNECTIONS_MAX = 2_000;
+
 const OWN_ROUTES = new Set(['/health', '/ready', '/metrics']);
 
 /**
@@ -29,7 +38,8 @@ export class HttpServer {
   #application: RequestListener | undefined;
 
   private constructor(private readonly options: HttpServerOptions) {
-    this.#server = createServer((request, response) => this.#receive(request, response));
+    this.#server = createServer(BOUNDS, (request, response) => this.#receive(request, response));
+    this.#server.maxConnections = CONNECTIONS_MAX;
   }
 
   /** @throws StartError if the address cannot be listened on */

@@ -62,6 +62,8 @@ export async function startService<Own>(description: ServiceDescription<Own>): P
     const app = await NestFactory.create<NestExpressApplication>(module, {
       logger: nestLogger(log),
       abortOnError: false,
+      // No parser takes a body before its handler does: bodies are streams here, whatever type they say they are of.
+      bodyParser: false,
     });
     service.application = app;
     await app.init();

@@ -13,6 +13,7 @@ import { Projector, tableHash } from '@plumbline/event-log';
 import { startTestSystem, StepDouble, type TestSystem } from '@plumbline/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { escalationsProjection } from './projections/escalations.js';
+import { queueProjection } from './projections/queue.js';
 import { tasksProjection } from './projections/tasks.js';
 import { verdictsProjection } from './projections/verdicts.js';
 
@@ -253,7 +254,7 @@ describe('the HTTP API', () => {
     ]) {
       const { status, body } = await system.api(path);
       expect([path, status]).toEqual([path, 400]);
-      expect((body as { message: string }).message.length).toBeGreaterThan(10);
+      expect((body as { detail: string }).detail.length).toBeGreaterThan(10);
     }
     expect((await system.api(`/v1/tasks/${newTask()}`)).status).toBe(404);
   });
@@ -372,7 +373,7 @@ describe('dead letters', () => {
 });
 
 describe('projections', () => {
-  it.each([tasksProjection, verdictsProjection, escalationsProjection])(
+  it.each([tasksProjection, verdictsProjection, escalationsProjection, queueProjection])(
     'of $name never park an event and are the same when built anew',
     async (projection) => {
       const { pos } = await system.log.head();

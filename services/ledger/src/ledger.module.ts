@@ -1,29 +1,35 @@
-import { Module, type DynamicModule } from '@nestjs/common';
+import { Module, type DynamicModule, type MiddlewareConsumer, type NestModule } from '@nestjs/common';
+import { APP_FILTER } from '@nestjs/core';
 import { Artifacts, createLedgerPool, EventLog, migrate } from '@plumbline/event-log';
 import { HEALTH, LOG, METRICS, type Health, type Log, type Metrics } from '@plumbline/host';
 import { DataSource } from 'typeorm';
 import type { LedgerConfig } from './config.js';
 import { DatabaseLink } from './database-link.js';
-import { ArtifactsController } from './http/artifacts.controller.js';
+import { apiControllers } from './http/api-controllers.js';
 import { Cursors } from './http/cursor.js';
+import { FleetView } from './http/fleet-view.js';
+import { FrontDoor } from './http/front-door.js';
 import { HeadWatch } from './http/head-watch.js';
-import { LogController } from './http/log.controller.js';
-import { TasksController } from './http/tasks.controller.js';
-import { TokenGuard } from './http/token.guard.js';
+import { HeldRequests } from './http/held-requests.js';
+import { ProblemFilter } from './http/problem.filter.js';
 import { LedgerService } from './ledger.service.js';
 import { ledgerMetrics } from './metrics.js';
-import { EscalationRows, TaskRows } from './projections/entities.js';
+import { EscalationRows, QueueRows, TaskRows, VerdictRows } from './projections/entities.js';
 import { ARTIFACTS, EVENT_LOG, LEDGER_METRICS, READ_MODELS } from './tokens.js';
 
 @Module({})
-export class LedgerModule {
+export class LedgerModule implements NestModule {
+  configure(consumer: MiddlewareConsumer): void {
+    consumer.apply(FrontDoor).forRoutes('{*everything}');
+  }
+
   static with(config: LedgerConfig): DynamicModule {
     const appended = { signal: (): void => undefined };
     return {
       module: LedgerModule,
-      controllers: [ArtifactsController, LogController, TasksController],
+      controllers: [...apiControllers],
       providers: [
-        TokenGuard,
+        { provide: APP_FILTER, useClass: ProblemFilter },
         {
           provide: LEDGER_METRICS,
           inject: [METRICS],
@@ -54,12 +60,14 @@ export class LedgerModule {
             new DataSource({
               type: 'postgres',
               url: config.databaseUrl,
-              entities: [TaskRows, EscalationRows],
+              entities: [TaskRows, EscalationRows, VerdictRows, QueueRows],
               synchronize: false,
               poolSize: 4,
             }),
         },
         { provide: HeadWatch, inject: [EVENT_LOG], useFactory: (log: EventLog) => new HeadWatch(log) },
+        { provide: FleetView, inject: [EVENT_LOG], useFactory: (log: EventLog) => new FleetView(log) },
+        { provide: HeldRequests, useValue: new HeldRequests(config.heldMax) },
         { provide: Cursors, useValue: new Cursors(config.apiToken) },
         LedgerService,
         {

@@ -6,16 +6,23 @@ import type { DataSource } from 'typeorm';
 import type { LedgerConfig } from './config.js';
 import { Doors } from './doors.js';
 import { Gauges } from './gauges.js';
+import { HeldRequests } from './http/held-requests.js';
 import type { LedgerMetrics } from './metrics.js';
 import { Notifier } from './notify/notifier.js';
 import { escalationsProjection } from './projections/escalations.js';
+import { queueProjection } from './projections/queue.js';
 import { tasksProjection } from './projections/tasks.js';
 import { verdictsProjection } from './projections/verdicts.js';
 import { Relay } from './relay/relay.js';
 import { Sweeper } from './sweeper.js';
 import { EVENT_LOG, LEDGER_METRICS, READ_MODELS } from './tokens.js';
 
-export const projections: readonly Projection[] = [tasksProjection, verdictsProjection, escalationsProjection];
+export const projections: readonly Projection[] = [
+  tasksProjection,
+  verdictsProjection,
+  escalationsProjection,
+  queueProjection,
+];
 
 /** The ledger's loops: doors, sequencer, projectors, relay, sweeper, the watch over the chain, gauges. Starts them in order and drains them in the opposite one. */
 @Injectable()
@@ -37,6 +44,7 @@ export class LedgerService implements OnApplicationBootstrap {
     @Inject(LOG) private readonly logger: Log,
     @Inject(DRAINS) private readonly drains: Drains,
     @Inject(SERVICE_CONFIG) config: LedgerConfig,
+    @Inject(HeldRequests) private readonly held: HeldRequests,
   ) {
     const onError = (what: string) => (err: unknown) => this.logger.error({ err }, `${what} failed; it goes on`);
     this.projectors = projections.map((projection) => ({
@@ -121,6 +129,7 @@ export class LedgerService implements OnApplicationBootstrap {
   }
 
   private async drain(): Promise<void> {
+    this.held.end();
     await this.doors.close();
     const watchers = [this.gauges, this.chain, this.sweeper, this.relay, this.notifier];
     await Promise.all(watchers.map((watcher) => watcher.stop()));

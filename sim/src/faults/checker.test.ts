@@ -247,6 +247,21 @@ const mutants: Readonly<Record<InvariantName, Readonly<Record<string, (history: 
     'nothing could be read': ({ readModels }) => void Object.assign(first(readModels), { served: '', rebuilt: '' }),
     'events are parked': ({ readModels }) => void (first(readModels).parked = 1),
   },
+  'what is lost is told': {
+    'a restore without a new epoch': (history) => {
+      restored(history);
+      retold(history, (events) => events.filter(({ type }) => type !== 'log.epoch-started'));
+    },
+    'a new epoch without a restore': (history) => {
+      restored(history);
+      Object.assign(history, { faults: [], lost: [] });
+    },
+    'events are gone and nothing was restored': (history) => void history.lost.push(first(history.events)),
+    'the new epoch begins too late': (history) => {
+      restored(history);
+      first(history.lost).pos = 1;
+    },
+  },
   'no dead letters': {
     'a message could not be handled': ({ deadLetters }) => void deadLetters.push({ subject: 'log.x', reason: 'a bug' }),
   },
@@ -260,12 +275,32 @@ const mutants: Readonly<Record<InvariantName, Readonly<Record<string, (history: 
   },
 };
 
+/** A restore took the last event back, and was told of. */
+function restored(history: History): void {
+  const { events } = history;
+  const lost = events.at(-1);
+  if (lost === undefined) throw new Error('there is nothing to lose');
+  history.lost.push({ ...lost, pos: events.length });
+  retold(history, () => [
+    ...events.slice(0, -1),
+    { ...lost, streamId: 'log', type: 'log.epoch-started', data: { afterPosition: events.length - 1 } },
+    lost,
+  ]);
+  history.faults.push({ fault: { id: 1, kind: 'restore', afterEvents: 1 }, outcome: 'injected', evidence: '1 event' });
+}
+
 describe('check', () => {
   it('finds nothing in a sound history, and says what it looked at', () => {
     const { outcome, findings, looked } = check(sound());
     expect(findings).toEqual([]);
     expect(outcome).toBe('held');
     expect(looked['facts only under a lease']).toBeGreaterThan(10);
+  });
+
+  it('finds nothing in one with a restore that was told of', () => {
+    const history = sound();
+    restored(history);
+    expect(check(history).findings).toEqual([]);
   });
 
   it('has mutants of every rule', () => {

@@ -309,6 +309,31 @@ const models: Invariant = ({ readModels }) => ({
   ]),
 });
 
+/** Positions are given out a second time only in a new epoch, which begins before everything that was lost. */
+const lossesTold: Invariant = ({ events, lost, faults }) => {
+  const restores = faults.filter(({ fault, outcome }) => fault.kind === 'restore' && outcome === 'injected').length;
+  const epochs = ofType(events, 'log.epoch-started');
+  const firstLost = Math.min(...lost.map(({ pos }) => pos));
+  return {
+    looked: Math.max(1, lost.length),
+    findings: [
+      ...(epochs.length === restores
+        ? []
+        : [{ subject: 'the log', detail: `${restores} restores and ${epochs.length} new epochs` }]),
+      ...(lost.length > 0 && restores === 0
+        ? [{ subject: 'the log', detail: `${lost.length} events are gone, and nothing was restored` }]
+        : []),
+      ...epochs
+        .slice(0, 1)
+        .filter((event) => Number(event.data['afterPosition']) >= firstLost)
+        .map((event) => ({
+          subject: 'the log',
+          detail: `the new epoch begins after ${text(event, 'afterPosition')}, and ${firstLost} was lost`,
+        })),
+    ],
+  };
+};
+
 const noDeadLetters: Invariant = ({ deadLetters, events }) => ({
   looked: Math.max(1, events.length),
   findings: deadLetters.map(({ subject, reason }) => ({ subject, detail: reason.slice(0, 300) })),
@@ -347,6 +372,7 @@ export const invariants = {
   'tries are explained': triesExplained,
   'long steps are long, and done once': longSteps,
   'read models equal a rebuild': models,
+  'what is lost is told': lossesTold,
   'no dead letters': noDeadLetters,
   'nothing is held of what is closed': nothingHeld,
   'no process ended by itself': noCrashes,

@@ -111,7 +111,8 @@ export class House {
       nats.heal();
       ledger.heal();
     }
-    await this.system.stop();
+    // A run may have left a server down: what can be put away is.
+    await this.system.stop().catch(() => undefined);
     await this.model.stop();
     for (const { nats, ledger } of this.wires.values()) await Promise.all([nats.stop(), ledger.stop()]);
     await removeDisks(this.disks);

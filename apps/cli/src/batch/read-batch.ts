@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, resolve } from 'node:path';
-import { taskIdOf } from '@plumbline/bus';
 import {
   batchDocumentSchema,
   batchEntries,
@@ -38,6 +37,9 @@ export interface Batch {
   readonly entries: readonly PlannedEntry[];
 }
 
+/** The task of a submission: `taskIdOf` of the bus, which this command loads only when it is needed. */
+export type Identify = (origin: { source: string; id: string }, submission: Submission) => string;
+
 const fileBytesMax = 16 * 1_024 * 1_024;
 /** All of them are found; that many are worth reading. */
 const problemsShown = 50;
@@ -46,7 +48,7 @@ const problemsShown = 50;
  * Reads a batch file (YAML, of which JSON is a part) with all it names. Throws one CliError that lists everything that is wrong, in the
  * file, in the issue files, in repositories of this machine: then nothing has been sent.
  */
-export function readBatch(given: string, cwd: string): Batch {
+export function readBatch(given: string, cwd: string, taskIdOf: Identify): Batch {
   const path = resolve(cwd, given);
   const read = readFile(path);
   if ('expected' in read) throw wrong(given, [{ field: given, value: 'this file', expected: read.expected }]);
@@ -55,10 +57,10 @@ export function readBatch(given: string, cwd: string): Batch {
   const document = batchDocumentSchema.safeParse(parsed.value);
   if (!document.success) {
     const sound = soundPart(parsed.value);
-    const more = sound === undefined ? [] : plan(sound.document, dirname(path), sound.positions).problems;
+    const more = sound === undefined ? [] : plan(sound.document, dirname(path), taskIdOf, sound.positions).problems;
     throw wrong(given, [...problemsOf(document.error, parsed.value, 1_000), ...more]);
   }
-  const { entries, problems } = plan(document.data, dirname(path));
+  const { entries, problems } = plan(document.data, dirname(path), taskIdOf);
   if (problems.length > 0) throw wrong(given, problems);
   const { name, parallel } = document.data;
   return { name, source: batchSource(name), parallel, entries };
@@ -68,6 +70,7 @@ export function readBatch(given: string, cwd: string): Batch {
 function plan(
   document: BatchDocument,
   folder: string,
+  taskIdOf: Identify,
   positions?: readonly number[],
 ): { entries: PlannedEntry[]; problems: Problem[] } {
   const { entries, problems } = batchEntries(document, positions);

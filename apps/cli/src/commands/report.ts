@@ -28,7 +28,7 @@ export async function report(session: Session, _args: string[], options: ReportO
   const since = asked === undefined ? undefined : instantArgument('--since', asked, now);
   if (since !== undefined && since >= (until ?? now.toISOString()))
     throw badInput('The window of this report ends before it begins.', 'Give --since before --until.');
-  const batch = options.batch === undefined ? undefined : batchOf(options.batch, session.cwd);
+  const batch = options.batch === undefined ? undefined : await batchOf(options.batch, session.cwd);
   const document = await gatherReport(session, {
     ...(since === undefined ? {} : { since }),
     ...(until === undefined ? {} : { until }),
@@ -39,9 +39,10 @@ export async function report(session: Session, _args: string[], options: ReportO
 }
 
 /** A batch by its file, so that the report can say what was not submitted, or by its name alone. */
-function batchOf(given: string, cwd: string): { name: string; keys?: string[] } {
+async function batchOf(given: string, cwd: string): Promise<{ name: string; keys?: string[] }> {
   if (existsSync(resolve(cwd, given))) {
-    const { name, entries } = readBatch(given, cwd);
+    const { taskIdOf } = await import('@plumbline/bus');
+    const { name, entries } = readBatch(given, cwd, taskIdOf);
     return { name, keys: entries.map(({ key }) => key) };
   }
   if (batchNameSchema.safeParse(given).success) return { name: given };

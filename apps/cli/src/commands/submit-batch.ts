@@ -2,7 +2,7 @@ import { batchParallelDefault, batchParallelMax } from '@plumbline/domain';
 import { BatchRun, type EditedEntry, type Track, type TrackNews } from '../batch/batch-run.js';
 import { Outage } from '../batch/outage.js';
 import { readBatch } from '../batch/read-batch.js';
-import { badInput, CliError, exitCodes } from '../failure.js';
+import { badInput, CliError, exitCodes, explain, Interrupted } from '../failure.js';
 import { gatherReport } from '../report/gather.js';
 import { showReport } from '../report/show.js';
 import type { Session } from '../session.js';
@@ -17,7 +17,8 @@ export async function submitBatch(
   file: string,
   options: { readonly parallel?: number },
 ): Promise<number> {
-  const batch = readBatch(file, session.cwd);
+  const { taskIdOf } = await import('@plumbline/bus');
+  const batch = readBatch(file, session.cwd, taskIdOf);
   const parallel = options.parallel ?? batch.parallel ?? batchParallelDefault;
   if (!Number.isInteger(parallel) || parallel < 1 || parallel > batchParallelMax)
     throw badInput(`--parallel is ${parallel}.`, `Give a whole number from 1 to ${batchParallelMax}.`);
@@ -25,7 +26,8 @@ export async function submitBatch(
   const outage = new Outage({ signal, say: (line) => session.note(`  ! ${line}`) });
   const run = new BatchRun(batch, {
     ledger: () => openLedger(session),
-    onBus: (work) => withBus(busLogin(session, 'user'), work),
+    onBus: (work) =>
+      withBus(busLogin(session, 'user'), work).catch((error: unknown) => Promise.reject(asOutage(error))),
     outage,
     signal,
     onNews: (track, news) => tell(session, run, track, news),
@@ -44,6 +46,13 @@ export async function submitBatch(
   session.say();
   showReport(session, report, 'text');
   return run.exitCode;
+}
+
+/** What the client of the broker throws by itself is a connection that broke: something to wait for. */
+function asOutage(error: unknown): unknown {
+  if (error instanceof CliError || error instanceof Interrupted) return error;
+  const message = `The connection to NATS broke: ${plain(explain(error).message)}.`;
+  return new CliError(message, 'See `plumb doctor`.', { cause: error });
 }
 
 function introduce(session: Session, name: string, run: BatchRun, parallel: number): void {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { badInput, CliError, exitCodes, Interrupted } from '../failure.js';
 import type { OfferedModel } from '@plumbline/domain';
 import { supervisorMessageSchema, type SupervisorInput, type SupervisorMessage } from '../supervisor/protocol.js';
@@ -10,6 +10,7 @@ import { checkout } from '../system/checkout.js';
 import { homeOf, makeHome, type Home } from '../system/home.js';
 import { findModel, offeredModel } from '../system/model.js';
 import { systemState, type RunFile } from '../system/run-file.js';
+import { checkWebhooksFile } from '../system/webhooks-file.js';
 import { portNames, readSettings, writeSettings, type Settings } from '../system/settings.js';
 import { duration } from '../terminal/text.js';
 
@@ -21,6 +22,7 @@ export interface UpOptions {
   readonly apiPort?: number;
   readonly natsPort?: number;
   readonly postgresPort?: number;
+  readonly webhooks?: string;
   readonly foreground?: boolean;
 }
 
@@ -33,8 +35,17 @@ export async function up(session: Session, _args: string[], options: UpOptions):
     return alreadyUp(session, home, state.run);
   }
   makeHome(home);
-  const settings = await settingsFor(home, options, session.signal);
-  const input: SupervisorInput = { home: home.folder, root: checkout, models: modelsOf(settings) };
+  const settings = await settingsFor(home, options, session);
+  if (settings.webhooks !== undefined) {
+    const remark = checkWebhooksFile(settings.webhooks);
+    if (remark !== undefined) session.note(`  ! ${remark}`);
+  }
+  const input: SupervisorInput = {
+    home: home.folder,
+    root: checkout,
+    models: modelsOf(settings),
+    ...(settings.webhooks === undefined ? {} : { webhooks: settings.webhooks }),
+  };
   const { palette } = session;
   session.say(`${palette.bold('Plumbline')} ${palette.dim(`in ${home.folder}`)}`);
   const startedAt = performance.now();
@@ -53,6 +64,7 @@ function refuseOtherSettings(options: UpOptions, run: RunFile): void {
     ['--reviewer-name', options.reviewerName, run.model?.names.includes(options.reviewerName ?? '') === true],
     ['--api-port', options.apiPort, portOf(run.api?.url) === options.apiPort],
     ['--nats-port', options.natsPort, portOf(run.nats?.url) === options.natsPort],
+    ['--webhooks', options.webhooks, false],
     ['--postgres-port', options.postgresPort, portOf(run.postgres?.url) === options.postgresPort],
   ];
   const other = asked.filter(([, value, same]) => value !== undefined && !same).map(([name]) => name);
@@ -74,7 +86,7 @@ function alreadyUp(session: Session, home: Home, run: RunFile): number {
 }
 
 /** What was kept, with what this call asks for on top. Saved, so that the next start is the same. */
-async function settingsFor(home: Home, options: UpOptions, signal: AbortSignal): Promise<Settings> {
+async function settingsFor(home: Home, options: UpOptions, { cwd, signal }: Session): Promise<Settings> {
   const kept = readSettings(home);
   const ports = { ...kept.ports };
   const asked = { api: options.apiPort, nats: options.natsPort, postgres: options.postgresPort };
@@ -93,13 +105,21 @@ async function settingsFor(home: Home, options: UpOptions, signal: AbortSignal):
     throw badInput('A reviewer alone changes nothing.', 'Name the model that codes with --model-url too.');
   }
   const same = reviewer?.url === model?.url && reviewer?.name === model?.name;
+  const webhooks = webhooksFor(options.webhooks, kept.webhooks, cwd);
   const settings = {
     ports,
+    ...(webhooks === undefined ? {} : { webhooks }),
     ...(model === undefined ? {} : { model }),
     ...(reviewer === undefined || same ? {} : { reviewer }),
   };
   writeSettings(home, settings);
   return settings;
+}
+
+/** The file that was kept, another one, or none for the word. */
+function webhooksFor(asked: string | undefined, kept: string | undefined, cwd: string): string | undefined {
+  if (asked === undefined) return kept;
+  return asked === 'none' ? undefined : resolve(cwd, asked);
 }
 
 type Model = NonNullable<Settings['model']>;

@@ -1,5 +1,6 @@
 import { build, dependencies, disk, git, node } from './checkout-looks.js';
 import { broken, reason, type Finding, type Look, type Place } from './finding.js';
+import { notices } from './notice-looks.js';
 import { nats, postgres, sandbox } from './server-looks.js';
 import { system } from './system-looks.js';
 
@@ -13,6 +14,7 @@ const looks: readonly (readonly [string, Look])[] = [
   ['git', git],
   ['disk', disk],
   ['system', system],
+  ['notices', notices],
 ];
 
 /** Looks at everything, in order. A look that cannot be done is a finding itself; nothing here throws. */

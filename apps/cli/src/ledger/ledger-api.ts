@@ -185,11 +185,11 @@ async function refusal(response: Response, url: string): Promise<CliError> {
   );
 }
 
-/** The message of an error the API answered with: its JSON field, else the text itself. */
+/** What the problem that the API answered with says happened; else the text itself. */
 function messageIn(body: string): string {
   try {
-    const { message } = JSON.parse(body) as { message?: unknown };
-    if (typeof message === 'string') return plain(message);
+    const { detail } = JSON.parse(body) as { detail?: unknown };
+    if (typeof detail === 'string') return plain(detail);
   } catch {
     // Not JSON: something else answers there.
   }

@@ -11,6 +11,7 @@ import { CliError, throwIfAborted } from '../failure.js';
 import type { EventDocument } from '../ledger/documents.js';
 import { LedgerUnreachable, type LedgerApi } from '../ledger/ledger-api.js';
 import type { Session } from '../session.js';
+import { noticeTargets } from './notice-targets.js';
 import { busLogin, requestDead, requestNotices, withBus } from '../system/bus-client.js';
 import { openLedger } from '../system/connect.js';
 
@@ -84,11 +85,6 @@ function reportEvent(event: EventDocument): ReportEvent {
 }
 
 const deadCount = z.looseObject({ entries: z.array(z.unknown()), total: z.int().min(0).optional() });
-const noticeTargets = z.looseObject({
-  targets: z.array(
-    z.object({ target: z.string(), due: z.int().min(0), parkedAt: z.string().nullable(), why: z.string().nullable() }),
-  ),
-});
 
 async function systemOf(session: Session, ledger: LedgerApi): Promise<ReportSystem> {
   const audit = await orNull(session, () => ledger.audit());

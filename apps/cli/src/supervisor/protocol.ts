@@ -6,6 +6,8 @@ export const supervisorInputSchema = z.strictObject({
   home: z.string().min(1),
   root: z.string().min(1),
   models: z.array(offeredModelSchema),
+  /** The file with the webhooks. */
+  webhooks: z.string().min(1).optional(),
 });
 export type SupervisorInput = z.infer<typeof supervisorInputSchema>;
 

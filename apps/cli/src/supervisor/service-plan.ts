@@ -23,6 +23,8 @@ export interface PlanInput {
   readonly models: readonly OfferedModel[];
   /** Where bubblewrap was found; it may have been unpacked into the checkout, where no service would look. */
   readonly bwrapPath?: string;
+  /** The file with the webhooks that the ledger posts to. */
+  readonly webhooks?: string;
 }
 
 const READY_TIMEOUT_MS = 60_000;
@@ -109,7 +111,7 @@ function commonSettings(name: ServiceName, { natsUrl, nats }: Connections): Reco
 
 function ownSettings(
   name: ServiceName,
-  { home, models, bwrapPath }: PlanInput,
+  { home, models, bwrapPath, webhooks }: PlanInput,
   connections: Connections,
 ): Record<string, string> {
   if (name === 'ledger') {
@@ -119,6 +121,7 @@ function ownSettings(
       PLUMB_DATABASE_URL: connections.databaseUrl,
       ...(admin === undefined ? {} : { PLUMB_DATABASE_ADMIN_URL: admin }),
       PLUMB_API_TOKEN: connections.apiToken,
+      ...(webhooks === undefined ? {} : { PLUMB_WEBHOOKS_FILE: webhooks }),
     };
   }
   if (name === 'scheduler') return { PLUMB_HTTP_PORT: '0', PLUMB_REPOSITORY_LOCAL: 'allow' };

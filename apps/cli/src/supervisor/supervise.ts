@@ -13,6 +13,7 @@ export function planOf(input: SupervisorInput, env: NodeJS.ProcessEnv): SystemPl
     home: homeAt(input.home),
     env,
     models: input.models,
+    ...(input.webhooks === undefined ? {} : { webhooks: input.webhooks }),
     ephemeral: false,
     ...(natsUrl === '' ? {} : { natsUrl }),
     ...(url === '' ? {} : { database: { url, ...(adminUrl === '' ? {} : { adminUrl }) } }),

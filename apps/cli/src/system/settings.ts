@@ -12,6 +12,8 @@ export const settingsSchema = z.object({
   model: modelSchema.optional(),
   /** Who reviews, when that is not the model that codes. */
   reviewer: modelSchema.optional(),
+  /** The file with the webhooks, by its absolute path; its secrets stay there. */
+  webhooks: z.string().optional(),
   ports: z
     .partialRecord(z.enum(['api', 'nats', 'postgres']), z.object({ port: portSchema, asked: z.boolean() }))
     .default({}),

@@ -88,9 +88,8 @@ export function batchNameOf(source: string): string | undefined {
 export function soundPart(value: unknown): { document: BatchDocument; positions: number[] } | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
   const { repository, base, tasks } = value as Record<string, unknown>;
-  if (!Array.isArray(tasks)) return undefined;
+  if (!Array.isArray(tasks) || tasks.length > batchTasksMax) return undefined;
   const sound = tasks
-    .slice(0, batchTasksMax)
     .map((task: unknown, position) => ({ task, position }))
     .filter(({ task }) => batchEntrySchema.safeParse(task).success);
   const given = {

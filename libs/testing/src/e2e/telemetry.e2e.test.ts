@@ -6,6 +6,7 @@ import { request, toBinaryHeaders, toStructured } from '@plumbline/bus';
 import { resolvePolicy, serviceNames, stepWorkers, type ServiceName } from '@plumbline/domain';
 import { startOtlpReceiver, type OtlpReceiver, type ReceivedSpan } from '../otlp-receiver.js';
 import { MetricWatch } from './metric-watch.js';
+import { noPrometheus, panelQueries, RealPrometheus } from './real-prometheus.js';
 import { sampleFolder } from './sample-origin.js';
 import { WholeSystem } from './whole-system.js';
 
@@ -17,6 +18,7 @@ const workers: ReadonlySet<string> = new Set(Object.values(stepWorkers));
 let receiver: OtlpReceiver;
 let whole: WholeSystem;
 let metrics: MetricWatch;
+let prometheus: RealPrometheus | undefined;
 /** Tasks whose traces are looked at once more when everybody has sent all spans. */
 const traced = new Map<string, { traceId: string; outside?: string }>();
 
@@ -24,9 +26,11 @@ beforeAll(async () => {
   receiver = await startOtlpReceiver();
   whole = await WholeSystem.start({ otlp: receiver.url });
   metrics = new MetricWatch(() => whole.addresses);
+  if (noPrometheus === undefined) prometheus = await RealPrometheus.start(whole.addresses);
 }, 120_000);
 afterAll(async () => {
   await metrics?.stop();
+  await prometheus?.stop();
   await whole?.stop();
   await receiver?.stop();
 });
@@ -242,12 +246,62 @@ describe('metrics', { timeout: 120_000 }, () => {
   });
 
   it('moved, every single one', async () => {
-    await metrics.until(metrics.all, 20_000).catch(() => undefined);
     // But the one that moves only in tests of faults.
-    expect(metrics.still).toEqual(serviceNames.map((name) => `${name} plumb_failpoints_armed`).sort());
+    const others = serviceNames.map((name) => `${name} plumb_failpoints_armed`);
+    const here = metrics.all.filter((name) => !others.includes(name));
+    await metrics.until(here, 20_000).catch(() => undefined);
+    expect(metrics.still).toEqual(others.sort());
     expect(metrics.all.length).toBeGreaterThan(90);
   });
 });
+
+describe.skipIf(noPrometheus !== undefined)(
+  `a real Prometheus${noPrometheus === undefined ? '' : ` (skipped: ${noPrometheus})`}`,
+  { timeout: 60_000 },
+  () => {
+    const running = (): RealPrometheus => {
+      if (prometheus === undefined) throw new Error('prometheus does not run');
+      return prometheus;
+    };
+
+    it('reaches every service and evaluates every rule', async () => {
+      const targets = Object.fromEntries(serviceNames.map((name) => [name, 'up']));
+      await expect.poll(() => running().health(), { timeout: 20_000 }).toEqual({ targets, badRules: [] });
+    });
+
+    it('has data for every query of every panel', async () => {
+      const empty = async (): Promise<string[]> => {
+        const found = await Promise.all(
+          panelQueries().map(async ({ panel, expr }) => ({ panel, expr, series: await running().query(expr) })),
+        );
+        return found.filter(({ series }) => series.length === 0).map(({ panel, expr }) => `${panel}: ${expr}`);
+      };
+      await expect.poll(empty, { timeout: 30_000, interval: 1_000 }).toEqual([]);
+      expect(panelQueries().length).toBeGreaterThan(60);
+    });
+
+    it('raises the alarms that this system has reason for, and none about its chain', async () => {
+      const raised = async (): Promise<string[]> => [...(await running().alerts()).keys()];
+      await expect
+        .poll(raised, { timeout: 20_000 })
+        .toEqual(expect.arrayContaining(['PlumblineLogRebuilt', 'PlumblineDeadLetters', 'PlumblineEventsParked']));
+      expect(await raised()).not.toEqual(expect.arrayContaining(['PlumblineChainBroken']));
+    });
+
+    it('hears of an old event that somebody changed', async () => {
+      const { admin } = whole.system.database;
+      await admin.query(`ALTER TABLE es.event DISABLE TRIGGER ALL;
+        UPDATE es.event SET meta = '{"actor":"somebody else"}' WHERE ingest_id = (SELECT ingest_id FROM es.log WHERE pos = 3)`);
+      // The next pass begins a minute after the last one, at the latest.
+      await expect
+        .poll(async () => (await running().alerts()).get('PlumblineChainBroken'), { timeout: 90_000, interval: 1_000 })
+        .toBe('firing');
+      expect(whole.logs('ledger').find(({ msg }) => msg === 'the chain of the log is broken')).toMatchObject({
+        position: 3,
+      });
+    }, 120_000);
+  },
+);
 
 describe('when everybody has left', { timeout: 60_000 }, () => {
   it('no span of a task lies outside its trace, whatever happened on the way', async () => {

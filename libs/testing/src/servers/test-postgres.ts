@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort, startPostgres, stopPostgres } from '@plumbline/embedded';
@@ -124,8 +124,11 @@ async function startEmbedded(): Promise<Server> {
     meanwhile();
     server = await startPostgres({ ...options, port });
   };
-  const copy = (from: string, to: string): void =>
+  const copy = (from: string, to: string): void => {
     cpSync(from, to, { recursive: true, errorOnExist: true, force: false });
+    // Postgres takes no folder that others may read, and a copy of a folder has the usual permissions.
+    chmodSync(to, 0o700);
+  };
   return {
     url: server.url,
     crash: () => again('SIGKILL'),

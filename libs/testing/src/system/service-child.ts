@@ -65,6 +65,7 @@ export class ServiceChild {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.child = child;
+    endWithUs(child);
     this.exit = new Promise((resolve) =>
       child.once('close', (code, signal) => {
         this.tell();
@@ -142,6 +143,20 @@ export class ServiceChild {
   private tell(): void {
     for (const look of [...this.waiting]) look();
   }
+}
+
+const running = new Set<ChildProcess>();
+let endsAll = false;
+
+/** However this process ends, short of being killed: no service is left behind that looks for its broker for ever. */
+function endWithUs(child: ChildProcess): void {
+  running.add(child);
+  child.once('exit', () => running.delete(child));
+  if (endsAll) return;
+  endsAll = true;
+  process.once('exit', () => {
+    for (const left of running) left.kill('SIGKILL');
+  });
 }
 
 function parse(line: string): LogLine {

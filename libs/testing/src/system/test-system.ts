@@ -239,8 +239,12 @@ export class TestSystem {
     await Promise.all([...this.children.values()].map((child) => child.kill('SIGKILL')));
     await this.watch.stop();
     await this.nats.stop();
-    await this.database.drop();
-    await this.postgres.stop();
+    try {
+      await this.database.drop();
+    } finally {
+      // Also when a test left it unreachable.
+      await this.postgres.stop();
+    }
   }
 }
 

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { EventLog } from '@plumbline/event-log';
 
 /** Between looks at the head while somebody waits. */
@@ -28,6 +29,11 @@ export class HeadWatch {
       this.waiting.add(entry);
       if (!this.polling) void this.poll();
     });
+  }
+
+  /** Resolves after so long, or when `gone` aborts. */
+  async pause(ms: number, gone: AbortSignal): Promise<void> {
+    await sleep(ms, undefined, { signal: gone }).catch(() => undefined);
   }
 
   private async poll(): Promise<void> {

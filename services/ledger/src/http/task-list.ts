@@ -1,43 +1,14 @@
-import { BadRequestException } from '@nestjs/common';
-import { prioritySchema, publishedVerdictSchema, taskStateSchema } from '@plumbline/domain';
+import type { TasksDocument } from '@plumbline/domain';
 import type { DataSource } from 'typeorm';
-import { z } from 'zod';
 import { TaskRows, type TaskRow } from '../projections/entities.js';
 import type { Cursors } from './cursor.js';
+import type { Input } from './operation.js';
+import { pageOf, placeOf } from './page.js';
 
-const instant = z.iso.datetime({ error: 'an instant in UTC such as 2026-11-20T09:30:00.000Z' }).max(40);
-const words = z
-  .string()
-  .min(1, 'at least one character')
-  .max(500)
-  .refine((text) => !text.includes('\0') && text.isWellFormed(), 'text without NUL characters');
+type Filters = Omit<Input<'listTasks'>, 'limit' | 'cursor'>;
 
-/** What a list of tasks can be asked for. Spans of time are half open: from `since` on, before `until`. */
-export const taskQuerySchema = z.strictObject({
-  state: taskStateSchema.optional(),
-  verdict: publishedVerdictSchema.optional(),
-  repository: words.optional(),
-  priority: prioritySchema.optional(),
-  sourcePrefix: words.optional(),
-  submissionPrefix: words.optional(),
-  submittedSince: instant.optional(),
-  submittedUntil: instant.optional(),
-  updatedSince: instant.optional(),
-  updatedUntil: instant.optional(),
-  closedSince: instant.optional(),
-  closedUntil: instant.optional(),
-  limit: z
-    .string()
-    .regex(/^\d{1,4}$/, 'a whole number from 1 to 1000')
-    .transform(Number)
-    .pipe(z.int().min(1).max(1_000))
-    .default(200),
-  cursor: z.string().max(200).optional(),
-});
-export type TaskQuery = z.infer<typeof taskQuerySchema>;
-
-/** Filters that compare, as SQL on a row `t` with the value as `:value`. */
-const conditions: Record<Exclude<keyof TaskQuery, 'limit' | 'cursor'>, string> = {
+/** Every filter as SQL on a row `t` with its value as a parameter of its name. */
+const conditions: Readonly<Record<keyof Filters, string>> = {
   state: 't.phase = :state',
   verdict: 't.verdict = :verdict',
   repository: 't.repository = :repository',
@@ -53,35 +24,25 @@ const conditions: Record<Exclude<keyof TaskQuery, 'limit' | 'cursor'>, string> =
 };
 
 /** `plumbline.tasks/1`: the newest tasks first, from the read model alone, with a cursor while there are more. */
-export async function listTasks(models: DataSource, cursors: Cursors, query: TaskQuery): Promise<unknown> {
-  const { limit, cursor, ...filters } = query;
-  const select = models
-    .getRepository(TaskRows)
-    .createQueryBuilder('t')
-    .orderBy('t.submittedPos', 'DESC')
-    .take(limit + 1);
+export async function listTasks(
+  models: DataSource,
+  cursors: Cursors,
+  { limit, cursor, ...filters }: Input<'listTasks'>,
+): Promise<TasksDocument> {
+  const select = models.getRepository(TaskRows).createQueryBuilder('t').orderBy('t.submittedPos', 'DESC');
   for (const [name, value] of Object.entries(filters))
-    if (value !== undefined)
-      select.andWhere(conditions[name as keyof typeof conditions], { [name]: bound(name, value) });
-  if (cursor !== undefined) {
-    const before = cursors.read('tasks', filters, cursor);
-    if (before === undefined)
-      throw new BadRequestException('cursor: expected the `next` of an answer to the same query, unchanged');
-    select.andWhere('t.submitted_pos < :before', { before });
-  }
-  const rows = await select.getMany();
-  const last = rows.length > limit ? rows[limit - 1] : undefined;
-  return {
-    schema: 'plumbline.tasks/1',
-    tasks: rows.slice(0, limit).map(taskEntry),
-    ...(last === undefined ? {} : { next: cursors.write('tasks', filters, Number(last.submittedPos)) }),
-  };
+    if (value !== undefined) select.andWhere(conditions[name as keyof Filters], { [name]: bound(name, value) });
+  const place = placeOf(cursors, 'tasks', filters, cursor);
+  if (place !== undefined) select.andWhere('t.submitted_pos < :place', { place });
+  const found = await select.take(limit + 1).getMany();
+  const { rows, next } = pageOf(cursors, 'tasks', filters, found, limit, (row) => row.submittedPos);
+  return { schema: 'plumbline.tasks/1', tasks: rows.map(taskEntry), ...next };
 }
 
 /** As a date, so that years Postgres writes otherwise (0000) are not taken for errors. */
 const bound = (name: string, value: string): unknown => (/(Since|Until)$/.test(name) ? new Date(value) : value);
 
-function taskEntry(row: TaskRow): Record<string, unknown> {
+function taskEntry(row: TaskRow): TasksDocument['tasks'][number] {
   const { taskId, phase, verdict, outcome, waitingFor, closedAt } = row;
   const { title, repository, base, policy, priority, attempts, source, submissionId } = row;
   return {

@@ -1,17 +1,20 @@
+import type { Reason, TasksDocument, EscalationDocument, Verdict } from '@plumbline/domain';
 import { EntitySchema } from 'typeorm';
+
+type TaskEntry = TasksDocument['tasks'][number];
 
 /** The read models as TypeORM sees them. Rows are written by the projections alone; these are for queries. */
 
 export interface TaskRow {
   taskId: string;
-  phase: string;
+  phase: TaskEntry['state'];
   title: string;
   repository: string;
   base: string;
   policy: string;
-  priority: string;
+  priority: TaskEntry['priority'];
   attempts: number;
-  verdict: string | null;
+  verdict: NonNullable<TaskEntry['verdict']> | null;
   outcome: string | null;
   waitingFor: string | null;
   source: string;
@@ -52,12 +55,13 @@ export const TaskRows = new EntitySchema<TaskRow>({
 export interface EscalationRow {
   escalationId: string;
   taskId: string;
-  target: string;
+  target: 'tier' | 'human';
   attempt: number;
   reasons: string[];
   tried: { attempt: number; model: string; verdict: string }[];
+  openedPos: string;
   openedAt: Date;
-  resolvedHow: string | null;
+  resolvedHow: NonNullable<EscalationDocument['escalation']['resolved']>['how'] | null;
   resolvedBy: string | null;
   resolvedAt: Date | null;
 }
@@ -73,9 +77,64 @@ export const EscalationRows = new EntitySchema<EscalationRow>({
     attempt: { type: 'integer' },
     reasons: { type: 'jsonb' },
     tried: { type: 'jsonb' },
+    openedPos: { type: 'bigint', name: 'opened_pos' },
     openedAt: { type: 'timestamptz', name: 'opened_at' },
     resolvedHow: { type: 'text', nullable: true, name: 'resolved_how' },
     resolvedBy: { type: 'text', nullable: true, name: 'resolved_by' },
     resolvedAt: { type: 'timestamptz', nullable: true, name: 'resolved_at' },
+  },
+});
+
+export interface VerdictRow {
+  taskId: string;
+  attempt: number;
+  verdict: Verdict;
+  policy: string;
+  tree: string | null;
+  reasons: Reason[];
+  pos: string;
+  reachedAt: Date;
+}
+
+export const VerdictRows = new EntitySchema<VerdictRow>({
+  name: 'Verdict',
+  schema: 'rm_verdicts',
+  tableName: 'verdict',
+  columns: {
+    taskId: { type: 'text', primary: true, name: 'task_id' },
+    attempt: { type: 'integer', primary: true },
+    verdict: { type: 'text' },
+    policy: { type: 'text' },
+    tree: { type: 'text', nullable: true },
+    reasons: { type: 'jsonb' },
+    pos: { type: 'bigint' },
+    reachedAt: { type: 'timestamptz', name: 'reached_at' },
+  },
+});
+
+export interface QueueRow {
+  taskId: string;
+  step: string;
+  attempt: number;
+  seat: string;
+  tier: number;
+  sincePos: string;
+  sinceAt: Date;
+  endedPos: string | null;
+}
+
+export const QueueRows = new EntitySchema<QueueRow>({
+  name: 'Waiting',
+  schema: 'rm_queue',
+  tableName: 'waiting',
+  columns: {
+    taskId: { type: 'text', primary: true, name: 'task_id' },
+    step: { type: 'text', primary: true },
+    attempt: { type: 'integer' },
+    seat: { type: 'text' },
+    tier: { type: 'integer' },
+    sincePos: { type: 'bigint', name: 'since_pos' },
+    sinceAt: { type: 'timestamptz', name: 'since_at' },
+    endedPos: { type: 'bigint', nullable: true, name: 'ended_pos' },
   },
 });

@@ -5,7 +5,7 @@ import { plumblineEvent } from './tasks.js';
 /** The inbox: what was escalated, why, and how it was resolved. */
 export const escalationsProjection: Projection = {
   name: 'escalations',
-  version: 1,
+  version: 2,
   ddl: (schema) => `
     CREATE TABLE ${schema}.escalation (
       escalation_id text PRIMARY KEY,
@@ -20,7 +20,8 @@ export const escalationsProjection: Projection = {
       resolved_by text,
       resolved_at timestamptz
     );
-    CREATE INDEX ON ${schema}.escalation (task_id);`,
+    CREATE INDEX ON ${schema}.escalation (task_id);
+    CREATE INDEX ON ${schema}.escalation (opened_pos);`,
   types: ['escalation.opened', 'escalation.resolved'],
   apply: async (client, schema, recorded) => {
     const event = plumblineEvent(recorded);

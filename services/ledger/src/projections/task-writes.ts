@@ -8,9 +8,9 @@ export interface TaskChange {
   outcome: string | null;
   attempts: number;
   waitingFor: string | null;
+  closedAt: string | null;
   updatedPos: number;
   updatedAt: string;
-  closedAt: string | null;
 }
 
 /** A row that is not there yet. */
@@ -32,7 +32,7 @@ export interface TaskWrites {
   changes: readonly TaskChange[];
 }
 
-const changed = `"taskId" text, phase text, verdict text, outcome text, attempts int, "waitingFor" text, "updatedPos" bigint, "updatedAt" timestamptz, "closedAt" timestamptz`;
+const changed = `"taskId" text, phase text, verdict text, outcome text, attempts int, "waitingFor" text, "closedAt" timestamptz, "updatedPos" bigint, "updatedAt" timestamptz`;
 const inserted = `${changed}, title text, repository text, base text, policy text, priority text, source text, "submissionId" text, "submittedPos" bigint, "submittedAt" timestamptz`;
 
 /** Two statements at most, however many rows. A change of a task that was never submitted finds no row. */
@@ -40,9 +40,9 @@ export async function writeTasks(client: PoolClient, schema: string, { inserts, 
   if (inserts.length > 0) {
     await client.query(
       `INSERT INTO ${schema}.task (task_id, phase, title, repository, base, policy, priority, attempts, verdict, outcome, waiting_for,
-              source, submission_id, submitted_pos, updated_pos, submitted_at, updated_at, closed_at)
+              closed_at, source, submission_id, submitted_pos, updated_pos, submitted_at, updated_at)
        SELECT "taskId", phase, title, repository, base, policy, priority, attempts, verdict, outcome, "waitingFor",
-              source, "submissionId", "submittedPos", "updatedPos", "submittedAt", "updatedAt", "closedAt" FROM json_to_recordset($1) AS i(${inserted})`,
+              "closedAt", source, "submissionId", "submittedPos", "updatedPos", "submittedAt", "updatedAt" FROM json_to_recordset($1) AS i(${inserted})`,
       [JSON.stringify(inserts)],
     );
   }
@@ -51,8 +51,7 @@ export async function writeTasks(client: PoolClient, schema: string, { inserts, 
       `UPDATE ${schema}.task t SET phase = coalesce(c.phase, t.phase), verdict = coalesce(c.verdict, t.verdict),
               outcome = coalesce(c.outcome, t.outcome), attempts = greatest(t.attempts, c.attempts),
               waiting_for = CASE WHEN c.phase IS NULL THEN t.waiting_for ELSE c."waitingFor" END,
-              updated_pos = c."updatedPos", updated_at = c."updatedAt",
-              closed_at = coalesce(c."closedAt", t.closed_at)
+              closed_at = coalesce(c."closedAt", t.closed_at), updated_pos = c."updatedPos", updated_at = c."updatedAt"
          FROM json_to_recordset($1) AS c(${changed}) WHERE t.task_id = c."taskId"`,
       [JSON.stringify(changes)],
     );

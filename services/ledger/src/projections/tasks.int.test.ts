@@ -127,8 +127,25 @@ describe('the list of tasks', () => {
     ];
     for (const size of [1, 3, 7]) {
       expect(await rowsAfter(events, size, 'kept')).toMatchObject([
-        { task_id: first, phase: 'closed', verdict: 'NO-GO', outcome: 'no-go', waiting_for: null, updated_pos: '7' },
-        { task_id: second, phase: 'awaiting-ruling', verdict: null, waiting_for: 'a ruling', updated_pos: '6' },
+        {
+          task_id: first,
+          phase: 'closed',
+          verdict: 'NO-GO',
+          outcome: 'no-go',
+          waiting_for: null,
+          updated_pos: '7',
+          closed_at: new Date('2026-01-01T00:00:07Z'),
+        },
+        {
+          task_id: second,
+          phase: 'awaiting-ruling',
+          verdict: null,
+          waiting_for: 'a ruling',
+          updated_pos: '6',
+          closed_at: null,
+          source: 's',
+          submission_id: 's',
+        },
       ]);
     }
   });

@@ -91,14 +91,16 @@ function insertOf(
   { pos, recordedAt }: ProjectedEvent,
 ): TaskInsert {
   const { issue, repository, policy, priority, source, submissionId } = data;
-  const asked = {
-    title: issue.title,
+  const { title } = issue;
+  const said = {
+    title,
     repository: repository.url,
     base: repository.base,
     policy: policy.name,
     priority,
+    source,
+    submissionId,
   };
-  const said = { ...asked, source, submissionId };
   const stands = { ...unchanged(taskId), phase: 'submitted', submittedPos: pos, submittedAt: recordedAt };
   return { ...said, ...stands, updatedPos: pos, updatedAt: recordedAt };
 }
@@ -110,9 +112,9 @@ const unchanged = (taskId: string): TaskChange => ({
   outcome: null,
   attempts: 0,
   waitingFor: null,
+  closedAt: null,
   updatedPos: 0,
   updatedAt: '',
-  closedAt: null,
 });
 
 /** Lays one more event on top of a change. */

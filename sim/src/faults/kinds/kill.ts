@@ -3,14 +3,19 @@ import { injected, missed, type ProcessNemesis, type Scene } from '../nemesis.js
 
 /** Passed while a process starts, or not at all in this life. */
 const atStart: readonly string[] = ['projection.swapped', 'fact.spooled', 'fact.recorded'];
-const startMs = 45_000;
+/** So many tasks walk by before a process is believed not to pass a place. */
+const tasksMax = 12;
 const outdateMs = 700;
 
 /** The process dies at the h-th passage of a failpoint, and says so before it does: without that line it is not counted. */
 export const kill: ProcessNemesis<'kill'> = async (fault, life, scene) => {
   await life.begin({ PLUMB_FAILPOINTS: `${fault.failpoint}=kill@${fault.hit}` });
   const outdating = fault.failpoint === 'projection.swapped' ? outdate(scene) : undefined;
-  const exit = await life.killed(atStart.includes(fault.failpoint) ? startMs : scene.patienceMs, scene.ending);
+  const from = scene.tasksEnded();
+  const worthWaiting = (): boolean =>
+    !atStart.includes(fault.failpoint) && scene.tasksEnded() - from < tasksMax && !scene.ending.aborted;
+  let exit = await life.killed(scene.patienceMs, scene.ending);
+  while (exit === undefined && worthWaiting()) exit = await life.killed(scene.patienceMs / 3, scene.ending);
   clearInterval(outdating);
   if (exit === undefined) return missed(`${fault.failpoint} was not passed ${fault.hit} times`);
   return injected(`process ${exit.pid} died at ${exit.failpoint ?? '?'}`);

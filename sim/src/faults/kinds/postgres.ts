@@ -1,7 +1,9 @@
-import { existsSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { injected, missed, skipped, type HouseNemesis, type Scene } from '../nemesis.js';
-import { goesOn } from './recovery.js';
+import { injected, missed, type HouseNemesis, type Scene } from '../nemesis.js';
+import { goesOn, recoveryMs } from './recovery.js';
+
+const eventsAfterCopy = 40;
 
 export const postgresRestart: HouseNemesis<'postgres-restart'> = (_, scene) =>
   losePostgres(scene, () => scene.house.system.restartPostgres());
@@ -20,24 +22,31 @@ async function losePostgres(scene: Scene, lose: () => Promise<void>): Promise<Re
 }
 
 /**
- * A cold copy is taken, the run goes on for a while, then both ledgers are stopped, the copy becomes the database of a new server, and the
- * ledgers start again. NATS still has what came after the copy.
+ * A cold copy is taken, the run goes on for a while, then the copy becomes the database of a new server at the same address. NATS and the
+ * origin still have what came after it, and the ledgers may only notice by that.
  */
 export const restore: HouseNemesis<'restore'> = async (fault, scene) => {
-  const { house, eye, lives } = scene;
+  const { house, eye } = scene;
   const backup = join(house.folder, `backup-${fault.id}`);
-  if (existsSync(backup)) return skipped(`${backup} exists already`);
+  rmSync(backup, { recursive: true, force: true });
   await scene.outage(() => house.system.backUpPostgres(backup));
   const from = eye.count;
-  await eye.until(() => (eye.count >= from + 40 ? true : undefined), scene.patienceMs);
-  const ledgers = (['ledger', 'ledger/2'] as const).map((name) => lives.get(name));
+  await eye.until(() => (eye.count >= from + eventsAfterCopy ? true : undefined), scene.patienceMs);
   const taken = await scene.outage(async () => {
     const before = await house.system.restorePostgres(backup);
-    const { pos } = await house.system.log.head();
-    eye.restored(before, pos);
-    return before.length - pos;
+    const { rows } = await house.system.database.admin.query<{ pos: string }>('SELECT pos FROM es.log_head');
+    // Whatever the new server has numbered already is none of what was seen on the old one.
+    const epochs = await house.system.database.admin.query<{ pos: string }>(
+      `SELECT (e.data->>'afterPosition') AS pos FROM es.event e WHERE e.type = 'log.epoch-started' ORDER BY e.ingest_id DESC LIMIT 1`,
+    );
+    const head = Number(epochs.rows[0]?.pos ?? rows[0]?.pos ?? 0);
+    eye.restored(before, head);
+    return before.length - head;
   });
-  void ledgers;
   rmSync(backup, { recursive: true, force: true });
-  return taken > 0 ? injected(`${taken} events were taken back`) : missed('nothing had been recorded since the copy');
+  if (taken <= 0) return missed('nothing had been recorded since the copy');
+  const epoch = await eye.until(() => eye.find(0, ({ type }) => type === 'log.epoch-started'), recoveryMs);
+  return injected(
+    `${taken} events were taken back; ${epoch === undefined ? 'no new epoch of the log began' : `a new epoch began at ${epoch.pos}`}`,
+  );
 };
