@@ -18,6 +18,9 @@ export class FleetView {
   private readonly read = new Map<string, Pick<RecordedEvent, 'version' | 'eventId' | 'at'>>();
   private refreshing: Promise<FleetState> | undefined;
 
+  /** How often the log was found to be another one than before: what was known of a task at a version then says nothing about it now. */
+  restores = 0;
+
   constructor(private readonly ledger: LedgerClient) {}
 
   get state(): FleetState {
@@ -65,6 +68,7 @@ export class FleetView {
   private async forget(last: unknown): Promise<void> {
     if (![...this.read.values()].includes(last as RecordedEvent)) return;
     this.read.clear();
+    this.restores += 1;
     this.fleet = initialFleet;
     await this.readOn();
   }

@@ -30,11 +30,12 @@ export class Reconciler {
   private running: Promise<void> | undefined;
   private readonly settled = new Map<string, Settled>();
   private readonly stopping = new AbortController();
+  private restores = 0;
 
   constructor(
     private readonly ledger: Pick<LedgerClient, 'openTasks' | 'idleSteps'>,
     private readonly manager: Pick<TaskManager, 'handle'>,
-    private readonly fleet: Pick<FleetView, 'state' | 'refresh'>,
+    private readonly fleet: Pick<FleetView, 'state' | 'refresh' | 'restores'>,
     private readonly seating: Pick<Seating, 'wish' | 'retain'>,
     private readonly options: ReconcilerOptions,
   ) {}
@@ -63,6 +64,8 @@ export class Reconciler {
   private async look(): Promise<void> {
     const { signal } = this.stopping;
     await this.fleet.refresh();
+    if (this.fleet.restores !== this.restores) this.settled.clear();
+    this.restores = this.fleet.restores;
     const listedAt = performance.now();
     const open = await this.ledger.openTasks(signal);
     const ids = new Set(open.map(({ taskId }) => taskId));

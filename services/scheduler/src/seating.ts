@@ -8,6 +8,8 @@ import { inOrder, waitingStepsOf, type WaitingStep } from './waiting-steps.js';
 /** What is known of an open task: the newest version somebody looked at, when, and its steps that wait for a model. */
 interface Known {
   version: number;
+  /** Of the fleet, at that time. */
+  restores: number;
   lookedAt: number;
   steps: WaitingStep[];
 }
@@ -33,7 +35,7 @@ export class Seating {
   private stopping = false;
 
   constructor(
-    private readonly fleet: Pick<FleetView, 'state' | 'refresh' | 'refreshGrants'>,
+    private readonly fleet: Pick<FleetView, 'state' | 'refresh' | 'refreshGrants' | 'restores'>,
     private readonly manager: () => Pick<TaskManager, 'handle'>,
     private readonly hooks: SeatingHooks,
   ) {}
@@ -57,9 +59,11 @@ export class Seating {
    */
   update(taskId: string, state: TaskState): void {
     const known = this.known.get(taskId);
-    if (known !== undefined && known.version > state.version) return;
+    const { restores } = this.fleet;
+    // In a log that was restored a task may be at a lower version than it was, and wait again for what it had.
+    if (known !== undefined && known.restores === restores && known.version > state.version) return;
     const steps = waitingStepsOf(taskId, state);
-    this.known.set(taskId, { version: state.version, lookedAt: performance.now(), steps });
+    this.known.set(taskId, { version: state.version, restores, lookedAt: performance.now(), steps });
     const before = new Set(known?.steps.map((step) => step.step));
     if (steps.some((step) => !before.has(step.step))) this.wish();
   }
