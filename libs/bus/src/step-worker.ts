@@ -78,6 +78,11 @@ export interface StepReport {
 }
 
 const claimTriesMax = 6;
+
+type GrantedClaim = Extract<ClaimReply, { outcome: 'granted' }>;
+
+const leaseKey = ({ taskId, step }: { taskId: string; step: StepId }, epoch: number): string =>
+  `${taskId} ${step} ${epoch}`;
 const leaseTypes: ReadonlySet<string> = new Set(['lease.granted', 'lease.expired', 'lease.released']);
 
 /** A step in this worker's hands. Once its end is being recorded a shutdown waits for it: the work is done, only the telling is left. */
@@ -93,6 +98,8 @@ interface Running {
 export class StepWorker {
   private readonly consumption: Consumption;
   private readonly running = new Set<Running>();
+  /** The leases that this process has, whichever delivery got them: none is ever worked under twice at once. */
+  private readonly inHand = new Set<string>();
   private stopping = false;
 
   constructor(private readonly options: StepWorkerOptions) {
@@ -138,6 +145,7 @@ export class StepWorker {
         return { outcome: 'dead', reason: `the ledger knows no step ${target.step} of ${target.taskId}` };
       if (claim.outcome === 'granted' && this.stopping) {
         await this.handBack(target, claim.epoch);
+        this.inHand.delete(leaseKey(target, claim.epoch));
         return { outcome: 'nak', delayMs: 100 };
       }
       if (claim.outcome === 'granted') failpoint('step.claimed');
@@ -172,6 +180,7 @@ export class StepWorker {
     for (let tries = 1; ; tries++) {
       try {
         const reply = await ledger.claim(request);
+        if (reply.outcome === 'granted') return this.takeInHand(request, reply);
         if (tries === 1 || reply.outcome !== 'held' || reply.holder !== request.holder) return reply;
         const { events } = await ledger.readTask(request.taskId);
         const last = events.findLast(
@@ -179,12 +188,19 @@ export class StepWorker {
             leaseTypes.has(event.type) && (event.data as { step?: string }).step === request.step,
         );
         if (last?.type !== 'lease.granted' || last.data.holder !== request.holder) return reply;
-        return { outcome: 'granted', epoch: last.data.epoch, expiresInMs: reply.expiresInMs };
+        // Granted to another delivery of the same request, here and now: that one works under it.
+        if (this.inHand.has(leaseKey(request, last.data.epoch))) return reply;
+        return this.takeInHand(request, { outcome: 'granted', epoch: last.data.epoch, expiresInMs: reply.expiresInMs });
       } catch (error) {
         if (retryOf(error) !== 'later' || tries >= claimTriesMax || this.stopping) throw error;
         await delay(backoffMs(tries, { baseMs: 200, capMs: 5_000 }, Math.random));
       }
     }
+  }
+
+  private takeInHand(target: { taskId: string; step: StepId }, granted: GrantedClaim): ClaimReply {
+    this.inHand.add(leaseKey(target, granted.epoch));
+    return granted;
   }
 
   /** Runs the handler under the lease and records how it ended. Never throws: the message is acknowledged, nobody would redeliver it. */
@@ -210,6 +226,7 @@ export class StepWorker {
     } finally {
       clearInterval(heart);
       this.running.delete(running);
+      this.inHand.delete(leaseKey(target, epoch));
     }
   }
 

@@ -131,6 +131,38 @@ describe('a worker', () => {
     }
   });
 
+  it('never works twice under one lease, whichever of its deliveries finds it', async () => {
+    const claim = LedgerClient.prototype.claim;
+    const finish = Promise.withResolvers<void>();
+    let runs = 0;
+    let claims = 0;
+    LedgerClient.prototype.claim = async function (...args) {
+      claims += 1;
+      // The second delivery hears nothing of its first claim, and claims again while the first delivery works.
+      if (claims === 2) throw Object.assign(new Error('nobody answered'), { retry: 'later' });
+      return claim.apply(this, args);
+    };
+    try {
+      const double = await worker(async (task) => {
+        runs += 1;
+        await finish.promise;
+        return failed(task, 'ran');
+      });
+      const taskId = await gating();
+      await system.watch.event(taskId, 'lease.granted');
+      await expect.poll(() => runs).toBe(1);
+      await again(taskId, 2);
+      await expect.poll(() => double.reports.filter(({ outcome }) => outcome === 'refused').length).toBe(1);
+      expect(claims).toBe(3);
+      finish.resolve();
+      await system.watch.event(taskId, 'gate.failed');
+      expect(runs).toBe(1);
+    } finally {
+      finish.resolve();
+      LedgerClient.prototype.claim = claim;
+    }
+  });
+
   it('names the fault of whatever its handler throws, and never a change for it', async () => {
     const thrown: [unknown, string][] = [
       [new ArtifactError('no store', 'later'), 'ARTIFACT_UNAVAILABLE'],

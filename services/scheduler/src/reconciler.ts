@@ -65,13 +65,14 @@ export class Reconciler {
     await this.fleet.refresh();
     const listedAt = performance.now();
     const open = await this.ledger.openTasks(signal);
-    const ids = new Set(open.map(({ taskId }) => taskId));
-    for (const taskId of this.settled.keys()) if (!ids.has(taskId)) this.settled.delete(taskId);
+    const versions = new Map(open.map(({ taskId, version }) => [taskId, version]));
+    for (const taskId of this.settled.keys()) if (!versions.has(taskId)) this.settled.delete(taskId);
+    // Before the looks of this round, so that none of them is taken for overtaken by what a restore took back.
+    this.seating.retain(versions, listedAt);
     const moved = open.filter(({ taskId, version }) => this.settled.get(taskId)?.version !== version);
     await this.each(moved, ({ taskId }) => this.observe(taskId));
     const redispatched = await this.redispatch();
     const grantsFreed = await this.freeGrants();
-    this.seating.retain(ids, listedAt);
     this.options.onRound({ tasks: open.length, looked: moved.length, redispatched, grantsFreed });
     this.seating.wish();
   }

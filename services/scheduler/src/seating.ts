@@ -64,10 +64,13 @@ export class Seating {
     if (steps.some((step) => !before.has(step.step))) this.wish();
   }
 
-  /** Forgets the tasks that are not open, unless they were looked at after the list of open tasks was made. */
-  retain(open: ReadonlySet<string>, listedAt: number): void {
-    for (const [taskId, { lookedAt }] of this.known)
-      if (lookedAt < listedAt && !open.has(taskId)) this.known.delete(taskId);
+  /**
+   * Forgets the tasks that are not open, and those that are at a lower version than they were: in a log that was restored a task may wait
+   * again for what it had. What was looked at after the list of open tasks was made stays.
+   */
+  retain(open: ReadonlyMap<string, number>, listedAt: number): void {
+    for (const [taskId, { lookedAt, version }] of this.known)
+      if (lookedAt < listedAt && (open.get(taskId) ?? -1) < version) this.known.delete(taskId);
   }
 
   /** Asks for a pass: something became free, or somebody waits. */

@@ -4,6 +4,8 @@ import { injected, missed, pause, type ProcessNemesis, type Scene } from '../nem
 import type { ProcessLife } from '../process-life.js';
 
 const slowMs = 2_000;
+/** Well within a lease. */
+const grownWithinMs = 15_000;
 const takenOverMs = 60_000;
 
 /**
@@ -89,9 +91,9 @@ export const slow: ProcessNemesis<'slow'> = async (fault, life, scene) => {
   life.signal('SIGSTOP');
   try {
     await pause(slowMs);
-    const grown = await scene.eye.until(() => (scene.eye.count > from ? scene.eye.count - from : undefined), 5_000);
+    const grown = await scene.eye.until(() => (scene.eye.count > from ? scene.eye.count - from : undefined), grownWithinMs);
     if (grown === undefined) return missed('nothing happened while it was stopped');
-    return injected(`the log grew by ${grown} events while it was stopped for ${slowMs} ms`);
+    return injected(`the log grew by ${grown} events while it was stopped for ${slowMs} ms or more`);
   } finally {
     if (life.running) life.signal('SIGCONT');
   }
