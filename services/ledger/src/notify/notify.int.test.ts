@@ -301,7 +301,8 @@ describe('notices', () => {
     await nats.launch();
     await expect.poll(() => walk().catch(() => undefined), { timeout: 20_000 }).toBeDefined();
     await poll(() => new Set(receiver.got.map(({ id }) => id)).size).toBe(3);
-    await expect.poll(() => count('nats', 'delivered'), { timeout: 30_000 }).toBeGreaterThanOrEqual(9);
+    // One whose mark was lost with Postgres comes back when its claim is a minute old.
+    await expect.poll(() => count('nats', 'delivered'), { timeout: 90_000 }).toBeGreaterThanOrEqual(9);
   });
 });
 
