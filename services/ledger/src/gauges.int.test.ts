@@ -142,7 +142,7 @@ describe('the gauges of the ledger', () => {
       .toEqual([true, true]);
     await nats.halt('SIGKILL');
     const before = await lag();
-    await expect.poll(lag).toBeGreaterThan(before);
+    await expect.poll(lag, { timeout: 20_000 }).toBeGreaterThan(before);
     await nats.launch();
     await gauges.stop();
   });
