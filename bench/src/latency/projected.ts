@@ -108,7 +108,7 @@ class CheckpointWatch {
     while (!this.stopping) {
       const { rows } = await admin.query<{ pos: string }>({
         name: 'bench-checkpoints',
-        text: `SELECT min(pos) AS pos FROM es.checkpoint WHERE generation = 'live'`,
+        text: `SELECT min(pos) AS pos FROM es.checkpoint WHERE generation = 'live' AND projector <> 'notices'`,
       });
       const pos = Number(rows[0]?.pos);
       if (pos > this.pos) {

@@ -21,7 +21,7 @@ export function serviceChild(
     PLUMB_NATS_PASSWORD: nats.passwords[service],
     PLUMB_INSTANCE: `bench-${service}`,
     ...(service === 'ledger'
-      ? { PLUMB_DATABASE_URL: postgres.ledgerUrl, PLUMB_API_TOKEN: 'a token for nobody to use' }
+      ? { PLUMB_DATABASE_URL: postgres.ledgerUrl, PLUMB_API_TOKEN: 'a-token-for-nobody-to-use' }
       : {}),
     ...env,
   });

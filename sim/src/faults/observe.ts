@@ -8,7 +8,7 @@ import type { ProcessLife } from './process-life.js';
 
 const run = promisify(execFile);
 const quietMs = 90_000;
-const models = ['tasks', 'verdicts', 'escalations'] as const;
+const models = ['tasks', 'verdicts', 'escalations', 'queue'] as const;
 
 /** Everything that can be seen of a run once its tasks have ended: waits until the log is numbered and projected, then reads it all. */
 export async function observe(
@@ -68,9 +68,9 @@ async function projected({ system }: House): Promise<void> {
   for (;;) {
     const { rows } = await system.database.admin.query<{ done: boolean }>(
       `SELECT NOT EXISTS (SELECT FROM es.pending)
-          AND count(*) FILTER (WHERE c.pos = h.pos) = $1 AS done
-         FROM es.log_head h LEFT JOIN es.checkpoint c ON c.generation = 'live' GROUP BY h.pos`,
-      [models.length],
+          AND count(*) FILTER (WHERE c.pos = h.pos) = cardinality($1::text[]) AS done
+         FROM es.log_head h LEFT JOIN es.checkpoint c ON c.generation = 'live' AND c.projector = ANY($1) GROUP BY h.pos`,
+      [models],
     );
     if (rows[0]?.done === true) return;
     if (performance.now() > until)
@@ -86,7 +86,7 @@ async function rebuild(house: House, lives: ReadonlyMap<string, ProcessLife>): P
     lives.get(name)?.over();
     await house.system.kill(name, 'SIGKILL');
   }
-  await house.system.database.admin.query('UPDATE es.checkpoint SET version = 0');
+  await house.system.database.admin.query('UPDATE es.checkpoint SET version = 0 WHERE projector = ANY($1)', [models]);
   await house.system.restart('ledger');
   await projected(house);
   return hashes(house);

@@ -27,7 +27,10 @@ export const kill: ProcessNemesis<'kill'> = async (fault, life, scene) => {
  */
 function outdate({ house }: Scene): NodeJS.Timeout {
   return setInterval(
-    () => void house.system.database.admin.query('UPDATE es.checkpoint SET version = 0').catch(() => undefined),
+    () =>
+      void house.system.database.admin
+        .query("UPDATE es.checkpoint SET version = 0 WHERE projector <> 'notices'")
+        .catch(() => undefined),
     outdateMs,
   );
 }

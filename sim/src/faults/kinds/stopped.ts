@@ -91,7 +91,10 @@ export const slow: ProcessNemesis<'slow'> = async (fault, life, scene) => {
   life.signal('SIGSTOP');
   try {
     await pause(slowMs);
-    const grown = await scene.eye.until(() => (scene.eye.count > from ? scene.eye.count - from : undefined), grownWithinMs);
+    const grown = await scene.eye.until(
+      () => (scene.eye.count > from ? scene.eye.count - from : undefined),
+      grownWithinMs,
+    );
     if (grown === undefined) return missed('nothing happened while it was stopped');
     return injected(`the log grew by ${grown} events while it was stopped for ${slowMs} ms or more`);
   } finally {
