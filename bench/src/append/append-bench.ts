@@ -18,7 +18,9 @@ export const appendBench: Bench = {
     const r1 = await BareInserts.connect(context.postgres, 'primary-key-only', most);
     const r2 = await BareInserts.connect(context.postgres, 'same-indexes', most);
     try {
-      return [...(await inProcess(context, r1, r2)), ...(await throughTheDoor(context, r2))];
+      // First, while the log is empty: a ledger that starts on a million events has other things to do than to answer.
+      const door = await throughTheDoor(context, r2);
+      return [...(await inProcess(context, r1, r2)), ...door];
     } finally {
       await Promise.all([r1.close(), r2.close()]);
     }
