@@ -29,6 +29,7 @@ export const modelFileFaults = [
   'redirect',
   'changed',
   'interrupted',
+  'oracle-failed',
 ] as const;
 export type ModelFileFault = (typeof modelFileFaults)[number];
 

@@ -22,6 +22,8 @@ export interface LayerPlan {
   readonly window: number;
   readonly latent: boolean;
   readonly cached: readonly CachedLayer[];
+  /** The widest rows of any layer that attention reads, also where V is part of K. */
+  readonly rowWidths: { readonly key: number; readonly value: number };
   /** The widest V row of any layer: without flash attention every layer's V is padded to it. */
   readonly valueWidthMax: number;
   readonly headSizes: { readonly key: readonly number[]; readonly value: readonly number[] };
@@ -70,6 +72,10 @@ export function planLayers(header: ModelHeader): LayerPlan {
     window: windowed.size,
     latent,
     cached,
+    rowWidths: {
+      key: Math.max(0, ...widths.map((w) => w.keyWidth)),
+      value: Math.max(0, ...widths.map((w) => w.valueWidth)),
+    },
     valueWidthMax: Math.max(0, ...widths.map((w) => w.valueWidth)),
     headSizes: { key: distinct(widths.map((w) => w.key)), value: distinct(widths.map((w) => w.value)) },
     headsMax: Math.max(0, ...base.heads),
