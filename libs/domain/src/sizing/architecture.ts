@@ -55,5 +55,5 @@ export interface RecurrentRule {
   readonly state: 'mamba' | 'mamba-grouped' | 'rwkv' | 'shortconv' | 'kda';
 }
 
-/** `all`: every layer but prediction layers; `typed`: those attention.indexer.types marks; `sparse`: those after the leading dense ones. */
-export type IndexerRule = 'all' | 'typed' | 'sparse';
+/** `all`: every layer but prediction layers; `typed`: those attention.indexer.types marks. */
+export type IndexerRule = 'all' | 'typed';

@@ -43,19 +43,25 @@ export function computeBound(header: ModelHeader, plan: LayerPlan, launch: Launc
 /** Who may see whom: one entry per cell and token, for full and for windowed layers. */
 function maskBytes(plan: LayerPlan, launch: Launch): number {
   if (plan.cached.length === 0) return 0;
-  const cells = launch.cells + (plan.window > 0 ? windowCells(plan, launch) : 0);
+  const cells = widestCells(plan, launch) + (plan.window > 0 ? windowCells(plan, launch) : 0);
   return cells * launch.ubatch * (launch.flashAttention ? f16 : f32);
 }
 
+/** Cells of the largest cache there is: a model may have windowed layers alone. */
+function widestCells(plan: LayerPlan, launch: Launch): number {
+  return plan.cached.every((layer) => layer.windowed) ? windowCells(plan, launch) : launch.cells;
+}
+
 function attentionExtra(plan: LayerPlan, launch: Launch): number {
-  const scores = launch.flashAttention ? 0 : f32 * plan.headsMax * launch.cells * launch.ubatch;
+  const cells = widestCells(plan, launch);
+  const scores = launch.flashAttention ? 0 : f32 * plan.headsMax * cells * launch.ubatch;
   // Choosing what to attend to: scores, their order and a mask, for every cell and token.
-  const choice = plan.indexer.layers > 0 ? 4 * f32 * launch.cells * launch.ubatch : 0;
+  const choice = plan.indexer.layers > 0 ? 4 * f32 * cells * launch.ubatch : 0;
   // Flash attention has no kernel for f32 rows: the layer's whole cache is copied as f16.
   const copied =
     (launch.keyType === 'f32' ? plan.rowWidths.key + plan.indexer.width : 0) +
     (launch.valueType === 'f32' ? plan.rowWidths.value : 0);
-  const copy = launch.flashAttention ? f16 * copied * launch.cells * launch.streams : 0;
+  const copy = launch.flashAttention ? f16 * copied * cells * launch.streams : 0;
   const state = plan.recurrent.layers > 0 ? (3 * recurrentBytes(plan, launch.parallel)) / plan.recurrent.layers : 0;
   return scores + choice + copy + state;
 }

@@ -36,10 +36,13 @@ export interface LayerPlan {
 /** llama.cpp's own bound on layers. */
 const layersMax = 512;
 
-/** Reads what the layers of `header` keep in memory. Refuses (see `attempt`) unknown architectures and headers that do not say enough. */
-export function planLayers(header: ModelHeader): LayerPlan {
+/**
+ * Reads what the layers of `header` keep in memory. Refuses (see `attempt`) architectures that are not `known` and headers that do not say
+ * enough.
+ */
+export function planLayers(header: ModelHeader, known: ReadonlyMap<string, Architecture> = architectures): LayerPlan {
   const keys = new Hyperparameters(header);
-  const traits = architectures.get(keys.architecture);
+  const traits = known.get(keys.architecture);
   if (traits === undefined) return refuseArchitecture(keys.architecture);
   const base = readBase(keys, traits);
   const recurrent = recurrentLayers(keys, traits.recurrent, base);
@@ -299,8 +302,6 @@ function indexerLayers(keys: Hyperparameters, traits: Architecture, base: Base):
   switch (traits.indexer) {
     case 'all':
       return { layers: base.trunk, width };
-    case 'sparse':
-      return { layers: Math.max(0, base.layers.length - keys.optional('leading_dense_block_count', 0)), width };
     case 'typed':
       return { layers: typedIndexers(keys, base), width };
   }

@@ -1,3 +1,5 @@
+import { architectures } from './architecture-table.js';
+import type { Architecture } from './architecture.js';
 import { kvCacheBytes, recurrentBytes } from './cache.js';
 import { computeBound, vocabulary } from './compute-buffer.js';
 import { growingHostBytes, overheadBytes } from './host-memory.js';
@@ -33,6 +35,9 @@ export interface Companions {
   readonly draft?: ModelHeader;
 }
 
+/** What is known of architectures; an argument, so that it can be seen that every entry is needed. */
+type Known = ReadonlyMap<string, Architecture>;
+
 /** Tokens that a draft model proposes at once (common/common.h of llama.cpp v0.5.0). */
 export const draftTokensMax = 3;
 
@@ -40,18 +45,27 @@ export const draftTokensMax = 3;
  * Memory of llama-server with `header` under `options`: weights and caches exactly, the compute buffer as an upper bound. What is not known is
  * refused with its reason, never guessed.
  */
-export function sizeModel(header: ModelHeader, options: LaunchOptions, companions: Companions = {}): Sized<ModelSize> {
+export function sizeModel(
+  header: ModelHeader,
+  options: LaunchOptions,
+  companions: Companions = {},
+  known: Known = architectures,
+): Sized<ModelSize> {
   return attempt(() => {
     const drafted = companions.draft === undefined ? 0 : draftTokensMax;
-    const main = sizeContext(header, options, drafted);
-    const draft = companions.draft === undefined ? 0 : draftBytes(companions.draft, main.launch);
+    const main = sizeContext(header, options, { drafted, known });
+    const draft = companions.draft === undefined ? 0 : draftBytes(companions.draft, main.launch, known);
     const projector = companions.projector === undefined ? 0 : projectorBytes(companions.projector);
     return { ...main, components: { ...main.components, projector, draft } };
   });
 }
 
-function sizeContext(header: ModelHeader, options: LaunchOptions, drafted: number): ModelSize {
-  const plan = planLayers(header);
+function sizeContext(
+  header: ModelHeader,
+  options: LaunchOptions,
+  { drafted, known }: { drafted: number; known: Known },
+): ModelSize {
+  const plan = planLayers(header, known);
   const launch = resolveLaunch(options, {
     contextLength: plan.contextLength,
     noFlashAttention: plan.traits.noFlashAttention === true,
@@ -72,7 +86,7 @@ function sizeContext(header: ModelHeader, options: LaunchOptions, drafted: numbe
 }
 
 /** A draft is a model of its own with a context of the same length and slots; its caches are f16 and it has no host caches of its own. */
-function draftBytes(header: ModelHeader, main: Launch): number {
+function draftBytes(header: ModelHeader, main: Launch, known: Known): number {
   const options: LaunchOptions = {
     ctx: main.ctx,
     parallel: main.parallel,
@@ -84,7 +98,7 @@ function draftBytes(header: ModelHeader, main: Launch): number {
     ctxCheckpoints: main.ctxCheckpoints,
     device: main.device,
   };
-  const { components } = sizeContext(header, options, 0);
+  const { components } = sizeContext(header, options, { drafted: 0, known });
   return whole(totalOf(components), 'the draft');
 }
 
