@@ -262,8 +262,11 @@ function addRecords(program: Command, add: Add): void {
 
 function addModels(program: Command, add: Add): void {
   program.commandsGroup('Models:');
-  const command = add(program, 'size <model>', 'memory a model needs, from its header alone, or why that is not known', async () =>
-    as((await import('./commands/size.js')).size),
+  const command = add(
+    program,
+    'size <model>',
+    'memory a model needs, from its header alone, or why that is not known',
+    async () => as((await import('./commands/size.js')).size),
   )
     .option('--ctx <tokens>', "context of all slots together (default: the model's own)", amount(0xffff_ff00))
     .option('--parallel <slots>', 'slots (default: 4 that share one cache)', amount(256))
@@ -279,7 +282,9 @@ function addModels(program: Command, add: Add): void {
     .option('--oracle <file>', 'llama-fit-params, to be asked first')
     .option('--declared <mib>', 'what it takes, should nothing else tell', amount(1 << 30));
   for (const side of ['k', 'v'])
-    command.addOption(new Option(`--cache-type-${side} <type>`, 'type of the cache (default: f16)').choices(cacheTypeNames));
+    command.addOption(
+      new Option(`--cache-type-${side} <type>`, 'type of the cache (default: f16)').choices(cacheTypeNames),
+    );
   command
     .addOption(new Option('--flash-attn <mode>', 'flash attention (default: auto)').choices(['on', 'off', 'auto']))
     .addOption(new Option('--device <device>', 'where the model runs (default: cpu)').choices(deviceNames))
@@ -291,7 +296,8 @@ const deviceNames = ['cpu', 'unified', 'metal', 'gpu', 'cuda', 'rocm', 'vulkan']
 function amount(max: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (!/^\d{1,10}$/.test(text) || value > max) throw new InvalidArgumentError(`Expected a whole number from 0 to ${max}.`);
+    if (!/^\d{1,10}$/.test(text) || value > max)
+      throw new InvalidArgumentError(`Expected a whole number from 0 to ${max}.`);
     return value;
   };
 }

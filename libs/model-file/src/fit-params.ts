@@ -28,7 +28,8 @@ export async function runFitParams(
 ): Promise<FitFigures> {
   if (launch.unified && launch.parallel > 1)
     throw failure('knows no cache shared by several slots', 'Give --parallel without --kv-unified.');
-  if (launch.device !== 'cpu') throw failure('was asked for a device; only the host line is read', 'Leave out --device.');
+  if (launch.device !== 'cpu')
+    throw failure('was asked for a device; only the host line is read', 'Leave out --device.');
   const { code, output } = await run(binary, fitArguments(model, launch), signal);
   const found = hostLine.exec(output);
   if (code !== 0 || found === null)
@@ -60,7 +61,9 @@ function run(
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       if (output.length < outputBytesMax) output += text;
     });
-    child.on('error', (error) => reject(failure(`did not run (${error.message.slice(0, 120)})`, 'Check the path of --oracle.')));
+    child.on('error', (error) =>
+      reject(failure(`did not run (${error.message.slice(0, 120)})`, 'Check the path of --oracle.')),
+    );
     child.on('close', (code, killed) => resolve({ code: code ?? killed ?? 'unknown', output }));
   });
 }

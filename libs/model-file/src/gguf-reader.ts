@@ -230,7 +230,9 @@ class GgufReader {
     const value = metadata.get('general.alignment') ?? 32;
     if (typeof value === 'number' && value >= 8 && value <= bounds.alignmentMax && Number.isInteger(Math.log2(value)))
       return value;
-    throw this.malformed(`general.alignment is ${String(value)}, expected a power of two from 8 to ${bounds.alignmentMax}`);
+    throw this.malformed(
+      `general.alignment is ${String(value)}, expected a power of two from 8 to ${bounds.alignmentMax}`,
+    );
   }
 
   private async string(what: string, bytesMax: number): Promise<string> {

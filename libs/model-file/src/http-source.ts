@@ -70,7 +70,8 @@ class HttpFile implements ByteSource {
     if (head !== undefined && offset + length <= head.bytes.length) return head.bytes.slice(offset, offset + length);
     if (length === 0) return new Uint8Array(0);
     const answer = await this.range(offset, length);
-    if (answer.bytes.length !== length) throw this.fault('wrong-range', `sent ${answer.bytes.length} of ${length} bytes`);
+    if (answer.bytes.length !== length)
+      throw this.fault('wrong-range', `sent ${answer.bytes.length} of ${length} bytes`);
     return answer.bytes;
   }
 
@@ -143,7 +144,8 @@ class HttpFile implements ByteSource {
     const target = URL.parse(response.headers.location ?? '', this.url.href);
     if (target === null || (target.protocol !== 'http:' && target.protocol !== 'https:'))
       throw this.fault('redirect', `answered ${status} without an address to go to`);
-    const elsewhere = target.host !== this.origin.host || (this.url.protocol === 'https:' && target.protocol === 'http:');
+    const elsewhere =
+      target.host !== this.origin.host || (this.url.protocol === 'https:' && target.protocol === 'http:');
     if (elsewhere && !isAllowed(target, this.limits))
       throw new ModelFileError(
         'redirect',
@@ -154,7 +156,11 @@ class HttpFile implements ByteSource {
   }
 
   /** Returns how many bytes the body must have. */
-  private checkHead(response: IncomingMessage, offset: number, length: number): { expected: number } & Omit<Answer, 'bytes'> {
+  private checkHead(
+    response: IncomingMessage,
+    offset: number,
+    length: number,
+  ): { expected: number } & Omit<Answer, 'bytes'> {
     this.checkStatus(response.statusCode ?? 0);
     const { headers } = response;
     const encoding = headers['content-encoding'];
@@ -163,7 +169,8 @@ class HttpFile implements ByteSource {
     const range = /^bytes (\d{1,16})-(\d{1,16})\/(\d{1,16}|\*)$/.exec(headers['content-range'] ?? '');
     if (range === null) throw this.fault('wrong-range', 'answered 206 without saying which range it sent');
     const [from, to, total] = [Number(range[1]), Number(range[2]), Number(range[3])];
-    if (!Number.isSafeInteger(total) || total === 0) throw this.fault('unknown-length', 'does not say how long the file is');
+    if (!Number.isSafeInteger(total) || total === 0)
+      throw this.fault('unknown-length', 'does not say how long the file is');
     const last = Math.min(offset + length, total) - 1;
     if (from !== offset || to !== last)
       throw this.fault('wrong-range', `sent bytes ${from} to ${to} of ${total}, asked for were ${offset} to ${last}`);
@@ -204,7 +211,9 @@ class HttpFile implements ByteSource {
       if (filled === head.expected) resolve({ bytes, totalBytes: head.totalBytes, tag: head.tag });
       else fail(this.fault('wrong-length', `sent ${filled} bytes where it announced ${head.expected}`, 'later'));
     });
-    response.on('aborted', () => fail(this.fault('wrong-length', `broke off after ${filled} of ${head.expected} bytes`, 'later')));
+    response.on('aborted', () =>
+      fail(this.fault('wrong-length', `broke off after ${filled} of ${head.expected} bytes`, 'later')),
+    );
   }
 
   private asFault(error: unknown, signal: AbortSignal): ModelFileError {
@@ -240,14 +249,21 @@ const mends: Partial<Record<ModelFileFault, string>> = {
 function parseAddress(address: string): URL {
   const url = URL.parse(address);
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:'))
-    throw new ModelFileError('bad-url', 'That is no http or https address.', 'Give a file, a folder or an http address.');
+    throw new ModelFileError(
+      'bad-url',
+      'That is no http or https address.',
+      'Give a file, a folder or an http address.',
+    );
   if (url.username !== '' || url.password !== '')
     throw new ModelFileError('bad-url', `The address on ${url.host} carries a login.`, 'Leave the login out of it.');
   return url;
 }
 
 function bareHost(url: URL): string {
-  return url.hostname.toLowerCase().replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '');
+  return url.hostname
+    .toLowerCase()
+    .replace(/^\[(.*)\]$/, '$1')
+    .replace(/\.$/, '');
 }
 
 function isAllowed(url: URL, limits: HttpLimits): boolean {

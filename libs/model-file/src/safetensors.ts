@@ -15,7 +15,11 @@ const filesMax = 1_000;
 export async function readSafetensorsModel(folder: string, open: Opener): Promise<SafetensorsModel> {
   const config = await readJson(`${folder}/config.json`, open);
   if (config === null)
-    throw new ModelFileError('not-found', `There is no config.json in ${folder}.`, 'Without it nothing is known of the cache.');
+    throw new ModelFileError(
+      'not-found',
+      `There is no config.json in ${folder}.`,
+      'Without it nothing is known of the cache.',
+    );
   const index = await readJson(`${folder}/model.safetensors.index.json`, open);
   const names = index === null ? ['model.safetensors'] : filesOf(index, folder);
   const missing: string[] = [];
@@ -38,8 +42,7 @@ type Json = Readonly<Record<string, unknown>>;
 
 async function readJson(address: string, open: Opener): Promise<Json | null> {
   return withFile(address, open, async (source) => {
-    if (source.sizeBytes > jsonBytesMax)
-      throw bad(address, `has ${source.sizeBytes} bytes, more than ${jsonBytesMax}`);
+    if (source.sizeBytes > jsonBytesMax) throw bad(address, `has ${source.sizeBytes} bytes, more than ${jsonBytesMax}`);
     return parseObject(await source.read(0, source.sizeBytes), address);
   });
 }
@@ -48,7 +51,9 @@ function filesOf(index: Json, folder: string): readonly string[] {
   const map = index['weight_map'];
   if (typeof map !== 'object' || map === null) throw bad(`${folder}/model.safetensors.index.json`, 'has no weight_map');
   const names = [...new Set(Object.values(map))];
-  const plain = names.filter((name): name is string => typeof name === 'string' && /^[\w][\w.-]*\.safetensors$/.test(name));
+  const plain = names.filter(
+    (name): name is string => typeof name === 'string' && /^[\w][\w.-]*\.safetensors$/.test(name),
+  );
   if (plain.length !== names.length || names.length === 0 || names.length > filesMax)
     throw bad(`${folder}/model.safetensors.index.json`, 'names files that are none of this folder');
   return plain;
@@ -60,7 +65,8 @@ async function sizeOfFile(address: string, open: Opener): Promise<number | null>
     if (source.sizeBytes < 8) throw bad(address, `has only ${source.sizeBytes} bytes`);
     const head = await source.read(0, 8);
     const length = new DataView(head.buffer, head.byteOffset, 8).getBigUint64(0, true);
-    if (length > BigInt(headerBytesMax)) throw bad(address, `says its header has ${length} bytes, more than ${headerBytesMax}`);
+    if (length > BigInt(headerBytesMax))
+      throw bad(address, `says its header has ${length} bytes, more than ${headerBytesMax}`);
     const end = 8 + Number(length);
     if (end > source.sizeBytes) throw truncated(address, source.sizeBytes, end);
     return dataBytes(parseObject(await source.read(8, Number(length)), address), source.sizeBytes - end, address);
@@ -74,7 +80,8 @@ function dataBytes(header: Json, room: number, address: string): number {
   for (const [name, tensor] of tensors) {
     const offsets = (tensor as { data_offsets?: unknown } | null)?.data_offsets;
     const [from, to] = Array.isArray(offsets) ? (offsets as unknown[]) : [];
-    if (!isOffset(from) || !isOffset(to) || to < from) throw bad(address, `gives no place for ${JSON.stringify(name.slice(0, 60))}`);
+    if (!isOffset(from) || !isOffset(to) || to < from)
+      throw bad(address, `gives no place for ${JSON.stringify(name.slice(0, 60))}`);
     if (to > room) throw truncated(address, room, to);
     total += to - from;
   }
@@ -117,5 +124,9 @@ function bad(address: string, what: string): ModelFileError {
 }
 
 function truncated(address: string, has: number, needs: number): ModelFileError {
-  return new ModelFileError('truncated', `${address} has ${has} bytes where ${needs} are needed.`, 'Download it again.');
+  return new ModelFileError(
+    'truncated',
+    `${address} has ${has} bytes where ${needs} are needed.`,
+    'Download it again.',
+  );
 }

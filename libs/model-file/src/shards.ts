@@ -72,13 +72,17 @@ function whole(file: GgufFile, address: string): ModelHeader {
 function checkShard(file: GgufFile, n: number, count: number, address: string): void {
   const [number, total] = [file.metadata.get('split.no'), file.metadata.get('split.count')];
   if (number === n && total === count) return;
-  throw inconsistent(`${nameOf(address)} says it is shard ${String(number)} of ${String(total)}, expected ${n} of ${count}`);
+  throw inconsistent(
+    `${nameOf(address)} says it is shard ${String(number)} of ${String(total)}, expected ${n} of ${count}`,
+  );
 }
 
 function checkTotal(first: GgufFile, tensors: readonly TensorInfo[], address: string): void {
   const said = first.metadata.get('split.tensors.count');
   if (said !== tensors.length)
-    throw inconsistent(`The shards of ${nameOf(address)} have ${tensors.length} tensors together, expected ${String(said)}`);
+    throw inconsistent(
+      `The shards of ${nameOf(address)} have ${tensors.length} tensors together, expected ${String(said)}`,
+    );
   if (new Set(tensors.map(({ name }) => name)).size !== tensors.length)
     throw inconsistent(`The shards of ${nameOf(address)} have tensors in common`);
 }

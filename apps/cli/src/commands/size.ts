@@ -61,8 +61,20 @@ export async function size(session: Session, args: string[], options: SizeOption
 
 function launchOf(options: SizeOptions): LaunchOptions {
   const { cacheRam, device } = options;
-  const same = ['ctx', 'parallel', 'kvUnified', 'cacheTypeK', 'cacheTypeV', 'swaFull', 'flashAttn', 'ubatch', 'ctxCheckpoints'] as const;
-  const given = Object.fromEntries(same.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])));
+  const same = [
+    'ctx',
+    'parallel',
+    'kvUnified',
+    'cacheTypeK',
+    'cacheTypeV',
+    'swaFull',
+    'flashAttn',
+    'ubatch',
+    'ctxCheckpoints',
+  ] as const;
+  const given = Object.fromEntries(
+    same.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])),
+  );
   return {
     ...given,
     ...(cacheRam === undefined ? {} : { cacheRamMiB: cacheRam }),

@@ -13,7 +13,15 @@ import {
   type SizeSource,
   type SizingRefusal,
 } from '@plumbline/domain';
-import { ModelFileError, openHttpFile, openLocalFile, readGgufModel, readSafetensorsModel, runFitParams, type Opener } from '@plumbline/model-file';
+import {
+  ModelFileError,
+  openHttpFile,
+  openLocalFile,
+  readGgufModel,
+  readSafetensorsModel,
+  runFitParams,
+  type Opener,
+} from '@plumbline/model-file';
 import { isAddress, type SizeRequest } from './size-request.js';
 
 /** A figure, and how it came about. */
@@ -36,7 +44,11 @@ export async function sizeThroughChain(request: SizeRequest): Promise<SizeDocume
   const fromHeader = await attemptHeader(request);
   const fromOracle = await attemptOracle(request, fromHeader);
   const chain: ChainStep[] = [
-    { source: 'measured', outcome: 'skipped', reason: 'No measured peak is on record here for this file, build and flags.' },
+    {
+      source: 'measured',
+      outcome: 'skipped',
+      reason: 'No measured peak is on record here for this file, build and flags.',
+    },
     fromOracle.step,
   ];
   const used = fromOracle.figure ?? (fromHeader.ok ? fromHeader.figure : undefined);
@@ -222,7 +234,9 @@ function openerFor(request: SizeRequest): Opener {
 }
 
 function isSafetensors(model: string): boolean {
-  return /\/(model\.safetensors(\.index\.json)?|config\.json)$/.test(isAddress(model) ? (model.split('?')[0] ?? '') : model);
+  return /\/(model\.safetensors(\.index\.json)?|config\.json)$/.test(
+    isAddress(model) ? (model.split('?')[0] ?? '') : model,
+  );
 }
 
 async function isFolder(model: string): Promise<boolean> {

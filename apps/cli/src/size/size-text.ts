@@ -21,7 +21,11 @@ export function sizeLines(document: SizeDocument, palette: Palette): string[] {
   if (components === null || total === null || margin === null)
     return [title, '', ...refusalLines(document, palette), '', ...chainLines(document, palette)];
   const parts = (Object.keys(names) as (keyof SizeComponents)[]).filter((part) => components[part] > 0);
-  const row = (name: string, count: number): string[] => [name, bytes(count).padStart(10), palette.accent(bar(count, total))];
+  const row = (name: string, count: number): string[] => [
+    name,
+    bytes(count).padStart(10),
+    palette.accent(bar(count, total)),
+  ];
   return [
     title,
     '',
@@ -60,7 +64,9 @@ function flagLines(flags: readonly string[]): string[] {
     if (flag.startsWith('-') || pairs.length === 0) pairs.push(plain(flag));
     else pairs.push(`${pairs.pop() ?? ''}\u00a0${plain(flag)}`);
   }
-  return wrap(pairs.join(' ').replaceAll('\u00a0', '~~'), columnsMax - 4).map((line) => `    ${line.replaceAll('~~', ' ')}`);
+  return wrap(pairs.join(' ').replaceAll('\u00a0', '~~'), columnsMax - 4).map(
+    (line) => `    ${line.replaceAll('~~', ' ')}`,
+  );
 }
 
 function refusalLines(document: SizeDocument, palette: Palette): string[] {

@@ -7,7 +7,18 @@ import { sizeModel } from './size-model.js';
 /** Every fact of the table, broken: an entry that could be wrong without a case noticing is no knowledge. */
 function mutants(traits: Architecture): [string, Architecture][] {
   return [
-    ...(['window', 'latent', 'recurrent', 'sharedCache', 'secondEmbedding', 'indexer', 'noFlashAttention', 'loops'] as const)
+    ...(
+      [
+        'window',
+        'latent',
+        'recurrent',
+        'sharedCache',
+        'secondEmbedding',
+        'indexer',
+        'noFlashAttention',
+        'loops',
+      ] as const
+    )
       .filter((fact) => traits[fact] !== undefined)
       .map((fact): [string, Architecture] => [`without ${fact}`, without(traits, fact)]),
     ...(traits.window === undefined ? [] : windowMutants(traits, traits.window)),
@@ -89,8 +100,10 @@ function caught(name: string, traits: Architecture): string | undefined {
   })?.id;
 }
 
-/** Mutants that mean the same as the original for every file that llama.cpp loads: its rwkv6 takes no attention heads. */
-const equivalent = new Set(['rwkv6: layers no-kv-heads', 'rwkv6: layers beside-attention']);
+/**
+ * Mutants that mean the same as the original for every file there is: llama.cpp's rwkv6 takes no attention heads, and plamo2 has no groups.
+ */
+const equivalent = new Set(['rwkv6: layers no-kv-heads', 'rwkv6: layers beside-attention', 'plamo2: state of mamba']);
 
 describe('the table of architectures', () => {
   const all = [...architectures].flatMap(([name, traits]) =>

@@ -3,7 +3,11 @@ import type { Architecture, WindowRule } from './architecture.js';
 /** Nothing special: K and V of every layer in full. */
 const plain = (source: string): Architecture => ({ source });
 const everyNth = (period: number): WindowRule['layers'] => ({ by: 'period', period });
-const optionalWindow = (period: number): WindowRule => ({ size: 'optional', when: 'positive', layers: everyNth(period) });
+const optionalWindow = (period: number): WindowRule => ({
+  size: 'optional',
+  when: 'positive',
+  layers: everyNth(period),
+});
 const requiredWindow = (period: number): WindowRule => ({ size: 'required', when: 'always', layers: everyNth(period) });
 const gatedDelta = { layers: 'interval', state: 'mamba-grouped' } as const;
 
@@ -82,7 +86,16 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<string, 
 
   ['gemma2', { source: 'gemma2.cpp', window: { size: 4096, when: 'always', layers: everyNth(2) } }],
   ['gemma3', { source: 'gemma3.cpp', window: optionalWindow(6) }],
-  ['gemma3n', { source: 'gemma3n.cpp', window: requiredWindow(5), sharedCache: 20, secondEmbedding: 'embedding-first', wide: 'altup' }],
+  [
+    'gemma3n',
+    {
+      source: 'gemma3n.cpp',
+      window: requiredWindow(5),
+      sharedCache: 20,
+      secondEmbedding: 'embedding-first',
+      wide: 'altup',
+    },
+  ],
   [
     'gemma4',
     {
@@ -119,7 +132,10 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<string, 
   ['exaone4', { source: 'exaone4.cpp', window: { size: 4096, when: '64-layers', layers: everyNth(4) } }],
   ['exaone-moe', { source: 'exaone-moe.cpp', window: requiredWindow(4) }],
   // Attends in chunks of 8192, whatever the key says, unless it says 0.
-  ['llama4', { source: 'llama4.cpp', window: { size: 'optional', fixed: 8192, when: 'not-zero', layers: everyNth(4) } }],
+  [
+    'llama4',
+    { source: 'llama4.cpp', window: { size: 'optional', fixed: 8192, when: 'not-zero', layers: everyNth(4) } },
+  ],
   [
     'smallthinker',
     {
@@ -176,5 +192,8 @@ export const architectures: ReadonlyMap<string, Architecture> = new Map<string, 
   ['qwen3next', { source: 'qwen3next.cpp', recurrent: gatedDelta }],
   ['qwen35', { source: 'qwen35.cpp', recurrent: gatedDelta }],
   ['qwen35moe', { source: 'qwen35moe.cpp', recurrent: gatedDelta }],
-  ['kimi-linear', { source: 'kimi-linear.cpp', latent: 'required', recurrent: { layers: 'no-kv-heads', state: 'kda' } }],
+  [
+    'kimi-linear',
+    { source: 'kimi-linear.cpp', latent: 'required', recurrent: { layers: 'no-kv-heads', state: 'kda' } },
+  ],
 ]);

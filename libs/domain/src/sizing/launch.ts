@@ -78,7 +78,10 @@ export function resolveLaunch(
   const flashAttn = options.flashAttn ?? 'auto';
   const flashAttention = flashAttn !== 'off' && !model.noFlashAttention;
   if (!flashAttention && isQuantized(valueType))
-    refuse('unsupported-configuration', `A V cache of type ${valueType} needs flash attention; use f16, or --flash-attn on.`);
+    refuse(
+      'unsupported-configuration',
+      `A V cache of type ${valueType} needs flash attention; use f16, or --flash-attn on.`,
+    );
   return {
     ctx,
     parallel,
@@ -107,7 +110,10 @@ function bounded(value: number, option: string, max: number): number {
 function cacheTypeOf(name: CacheTypeName | undefined, option: string): CacheTypeName {
   if (name === undefined) return 'f16';
   if (cacheTypeNames.includes(name)) return name;
-  return refuse('unsupported-configuration', `${option} is no cache type; expected one of ${cacheTypeNames.join(', ')}.`);
+  return refuse(
+    'unsupported-configuration',
+    `${option} is no cache type; expected one of ${cacheTypeNames.join(', ')}.`,
+  );
 }
 
 /**

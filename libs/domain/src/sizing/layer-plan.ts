@@ -49,7 +49,12 @@ export function planLayers(header: ModelHeader, known: ReadonlyMap<string, Archi
   const windowed = windowedLayers(keys, traits, base, recurrent);
   const latent = isLatent(keys, traits);
   checkShared(keys, traits, base, windowed.flags);
-  if (base.heads[0] === 0 && base.sizes.key === 0 && base.kvHeads.some((heads) => heads > 0) && traits.recurrent?.layers !== 'all')
+  if (
+    base.heads[0] === 0 &&
+    base.sizes.key === 0 &&
+    base.kvHeads.some((heads) => heads > 0) &&
+    traits.recurrent?.layers !== 'all'
+  )
     refuse('bad-metadata', 'The first layer has no attention heads, so the width of the others is not known.');
   const widths = base.layers.map((il) => {
     const swa = windowed.flags[il] === true;
@@ -240,7 +245,10 @@ function windowedLayers(
   const flags = windowFlags(keys, rule.layers, base, recurrent);
   // llama.cpp ends the process on these.
   if (!flags.includes(true))
-    refuse('bad-metadata', `No layer of this ${keys.architecture} model has a window, though it says it has one of ${size} tokens.`);
+    refuse(
+      'bad-metadata',
+      `No layer of this ${keys.architecture} model has a window, though it says it has one of ${size} tokens.`,
+    );
   return { size, flags };
 }
 
@@ -262,15 +270,16 @@ function windowFlags(
       return trunk((il) => recurrent[il] === false);
     case 'pattern':
       if (keys.has(patternKey) && !keys.isArray(patternKey))
-        refuse('bad-metadata', `${keys.architecture}.${patternKey} is a number, expected a list with one entry per layer.`);
+        refuse(
+          'bad-metadata',
+          `${keys.architecture}.${patternKey} is a number, expected a list with one entry per layer.`,
+        );
       return listed();
     case 'period': {
       if (keys.isArray(patternKey)) return listed();
       const period = keys.optional(patternKey, layers.period);
       if (period === 0) return trunk(() => true);
-      return layers.fullFirst === true
-        ? trunk((il) => il % period !== 0)
-        : trunk((il) => il % period < period - 1);
+      return layers.fullFirst === true ? trunk((il) => il % period !== 0) : trunk((il) => il % period < period - 1);
     }
   }
 }
@@ -310,9 +319,8 @@ function indexerLayers(keys: Hyperparameters, traits: Architecture, base: Base):
 /** Without a list every layer has one in models of less than 2^20 tokens; what longer ones default to is a list of one model, so it is asked for. */
 function typedIndexers(keys: Hyperparameters, base: Base): number {
   if (keys.has('attention.indexer.types'))
-    return keys
-      .perLayer('attention.indexer.types', base.trunk)
-      .filter((flag, il) => il < base.trunk && flag !== 0).length;
+    return keys.perLayer('attention.indexer.types', base.trunk).filter((flag, il) => il < base.trunk && flag !== 0)
+      .length;
   if (keys.number('context_length') >= 1_048_576) keys.number('attention.indexer.types');
   return base.trunk;
 }
@@ -333,11 +341,7 @@ function recurrentState(
   };
 }
 
-function stateSizes(
-  keys: Hyperparameters,
-  rule: RecurrentRule,
-  base: Base,
-): { convolution: number; state: number } {
+function stateSizes(keys: Hyperparameters, rule: RecurrentRule, base: Base): { convolution: number; state: number } {
   switch (rule.state) {
     case 'rwkv':
       return {

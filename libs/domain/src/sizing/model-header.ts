@@ -53,7 +53,10 @@ export class Hyperparameters {
   number(key: string): number {
     const value = this.header.metadata.get(this.full(key));
     if (value === undefined)
-      refuse('missing-metadata', `The header has no ${this.full(key)}; ${this.architecture} cannot be sized without it.`);
+      refuse(
+        'missing-metadata',
+        `The header has no ${this.full(key)}; ${this.architecture} cannot be sized without it.`,
+      );
     return this.asNumber(value as MetadataValue, key);
   }
 
@@ -67,7 +70,10 @@ export class Hyperparameters {
     if (value === undefined) return [this.number(key)];
     if (typeof value !== 'object') return Array.from({ length: layers }, () => this.asNumber(value, key));
     if (value.length !== layers || value.values === null)
-      refuse('bad-metadata', `${this.full(key)} has ${value.length} entries, expected one for each of ${layers} layers.`);
+      refuse(
+        'bad-metadata',
+        `${this.full(key)} has ${value.length} entries, expected one for each of ${layers} layers.`,
+      );
     return (value.values ?? []).map((entry) => this.asNumber(typeof entry === 'boolean' ? Number(entry) : entry, key));
   }
 

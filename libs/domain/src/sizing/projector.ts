@@ -12,7 +12,10 @@ const audioFrames = 3_000;
  */
 export function projectorBytes(header: ModelHeader): number {
   if (header.metadata.get('general.architecture') !== 'clip')
-    refuse('unsupported-configuration', 'The file given as --mmproj is no projector: its general.architecture is not clip.');
+    refuse(
+      'unsupported-configuration',
+      'The file given as --mmproj is no projector: its general.architecture is not clip.',
+    );
   const weights = header.tensors.reduce(
     (sum, tensor) => sum + alignBytes(Math.max(tensor.bytes, tensorStorage(tensor) ?? 0)),
     0,

@@ -22,7 +22,8 @@ export interface SizingRefusal {
 }
 
 /** Either a figure or the reason why there is none; never a guess. */
-export type Sized<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly refusal: SizingRefusal };
+export type Sized<T> =
+  { readonly ok: true; readonly value: T } | { readonly ok: false; readonly refusal: SizingRefusal };
 
 /** Carries a refusal out of nested arithmetic to {@link attempt}; it never leaves this folder. */
 class Refused extends Error {

@@ -73,7 +73,8 @@ function sizeContext(
   const outputs = Math.min(launch.parallel * (1 + drafted), launch.batch);
   const words = vocabulary(header);
   const components = {
-    weights: weightBytes(header, plan, { prediction: false }) + (launch.device === 'gpu' ? duplicatedOutputBytes(header) : 0),
+    weights:
+      weightBytes(header, plan, { prediction: false }) + (launch.device === 'gpu' ? duplicatedOutputBytes(header) : 0),
     kvCache: kvCacheBytes(plan, launch),
     recurrentState: recurrentBytes(plan, launch.parallel),
     compute: computeBound(header, plan, launch, outputs),

@@ -123,7 +123,14 @@ function flagsOf(
   { ctx, parallel, kvCache }: { ctx: number; parallel: number; kvCache: number },
 ): readonly string[] {
   if (runtime === 'mlx')
-    return ['--decode-concurrency', String(parallel), '--prompt-concurrency', '1', '--prompt-cache-bytes', String(kvCache)];
+    return [
+      '--decode-concurrency',
+      String(parallel),
+      '--prompt-concurrency',
+      '1',
+      '--prompt-cache-bytes',
+      String(kvCache),
+    ];
   return [
     ...['--max-model-len', String(ctx), '--max-num-seqs', String(parallel)],
     ...['--max-num-batched-tokens', String(passTokens.vllm), '--kv-cache-memory-bytes', String(kvCache)],
@@ -140,7 +147,8 @@ class Config {
 
   number(key: string): number {
     const value = this.optional(key);
-    if (value === undefined) refuse('missing-metadata', `config.json has no ${key}; the model cannot be sized without it.`);
+    if (value === undefined)
+      refuse('missing-metadata', `config.json has no ${key}; the model cannot be sized without it.`);
     return value as number;
   }
 
@@ -148,7 +156,10 @@ class Config {
     const value = this.values[key];
     if (value === undefined || value === null) return undefined;
     if (typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= 0xffff_ffff) return value;
-    return refuse('bad-metadata', `config.json says ${key} is ${JSON.stringify(value).slice(0, 40)}, expected a whole number above 0.`);
+    return refuse(
+      'bad-metadata',
+      `config.json says ${key} is ${JSON.stringify(value).slice(0, 40)}, expected a whole number above 0.`,
+    );
   }
 
   /** Of the cache: that of the weights' type, which is what both runtimes take for it. */
@@ -156,6 +167,9 @@ class Config {
     const name = this.values['dtype'] ?? this.values['torch_dtype'];
     if (name === 'float32') return 4;
     if (name === undefined || name === null || name === 'bfloat16' || name === 'float16') return 2;
-    return refuse('bad-metadata', `config.json says dtype is ${JSON.stringify(name).slice(0, 40)}, expected float32, float16 or bfloat16.`);
+    return refuse(
+      'bad-metadata',
+      `config.json says dtype is ${JSON.stringify(name).slice(0, 40)}, expected float32, float16 or bfloat16.`,
+    );
   }
 }

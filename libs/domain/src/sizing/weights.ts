@@ -19,7 +19,10 @@ function tensorBytes(tensor: TensorInfo): number {
   if (needed === null) return tensor.bytes;
   const block = tensorTypes.get(tensor.type)?.block ?? 1;
   if ((tensor.dims[0] ?? 0) % block !== 0)
-    refuse('bad-tensors', `${tensor.name} has rows of ${tensor.dims[0]}, not a multiple of ${block} as its type needs.`);
+    refuse(
+      'bad-tensors',
+      `${tensor.name} has rows of ${tensor.dims[0]}, not a multiple of ${block} as its type needs.`,
+    );
   if (needed > tensor.bytes)
     refuse('bad-tensors', `${tensor.name} needs ${needed} bytes, the file has ${tensor.bytes} for it; it is damaged.`);
   return needed;
