@@ -36,34 +36,44 @@ export class ByteCursor {
   }
 
   async u8(what: string): Promise<number> {
-    return this.view.getUint8(await this.take(1, what));
+    const at = await this.take(1, what);
+    return this.view.getUint8(at);
   }
   async i8(what: string): Promise<number> {
-    return this.view.getInt8(await this.take(1, what));
+    const at = await this.take(1, what);
+    return this.view.getInt8(at);
   }
   async u16(what: string): Promise<number> {
-    return this.view.getUint16(await this.take(2, what), true);
+    const at = await this.take(2, what);
+    return this.view.getUint16(at, true);
   }
   async i16(what: string): Promise<number> {
-    return this.view.getInt16(await this.take(2, what), true);
+    const at = await this.take(2, what);
+    return this.view.getInt16(at, true);
   }
   async u32(what: string): Promise<number> {
-    return this.view.getUint32(await this.take(4, what), true);
+    const at = await this.take(4, what);
+    return this.view.getUint32(at, true);
   }
   async i32(what: string): Promise<number> {
-    return this.view.getInt32(await this.take(4, what), true);
+    const at = await this.take(4, what);
+    return this.view.getInt32(at, true);
   }
   async f32(what: string): Promise<number> {
-    return this.view.getFloat32(await this.take(4, what), true);
+    const at = await this.take(4, what);
+    return this.view.getFloat32(at, true);
   }
   async f64(what: string): Promise<number> {
-    return this.view.getFloat64(await this.take(8, what), true);
+    const at = await this.take(8, what);
+    return this.view.getFloat64(at, true);
   }
   async u64(what: string): Promise<bigint> {
-    return this.view.getBigUint64(await this.take(8, what), true);
+    const at = await this.take(8, what);
+    return this.view.getBigUint64(at, true);
   }
   async i64(what: string): Promise<bigint> {
-    return this.view.getBigInt64(await this.take(8, what), true);
+    const at = await this.take(8, what);
+    return this.view.getBigInt64(at, true);
   }
 
   /** The next `length` bytes, as a copy. */
@@ -84,6 +94,7 @@ export class ByteCursor {
     this.setWindow(new Uint8Array(0));
   }
 
+  /** Makes `length` bytes part of the window; returns where they begin in it. Look at the window only after this. */
   private async take(length: number, what: string): Promise<number> {
     if (this.at + length > this.window.length) await this.fill(length, what);
     const at = this.at;

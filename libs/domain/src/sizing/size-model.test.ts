@@ -132,6 +132,20 @@ describe('what is not known is refused with the reason', () => {
     ['257 slots', llama, { parallel: 257 }, 'unsupported-configuration', /from 0 to 256/],
     ['a context that is no number', llama, { ctx: Number.NaN }, 'unsupported-configuration', /--ctx is NaN/],
     ['a negative batch', llama, { ubatch: -1 }, 'unsupported-configuration', /--ubatch is -1/],
+    [
+      'more layers than it says',
+      changed(llama, { 'llama.block_count': 31 }),
+      {},
+      'bad-tensors',
+      /31 layers, but the file has blk\.31/,
+    ],
+    [
+      'another width than it says',
+      changed(llama, { 'llama.embedding_length': 2048 }),
+      {},
+      'bad-tensors',
+      /token_embd\.weight is 4096 wide/,
+    ],
     ['no tensors', { ...llama, tensors: [] }, {}, 'bad-tensors', /no language model/],
     ['no context length', changed(llama, { 'llama.context_length': 0 }), {}, 'bad-metadata', /context is 0/],
   ])('%s', (_, model, options, code, message) => {

@@ -35,12 +35,23 @@ function tensorBytes(tensor: TensorInfo): number {
 export function weightBytes(header: ModelHeader, plan: LayerPlan, options: { prediction: boolean }): number {
   const trunk = plan.fileLayers - plan.predictionLayers;
   const kept = header.tensors.filter((tensor) => options.prediction || (layerOf(tensor) ?? 0) < trunk);
+  checkTensors(header, plan);
   if (!kept.some((tensor) => layerOf(tensor) !== undefined))
     refuse('bad-tensors', 'The file has no layer of the model itself; a file of prediction layers alone is a draft.');
   return whole(
     kept.reduce((sum, tensor) => sum + alignBytes(tensorBytes(tensor)), secondEmbedding(header, plan)),
     'the weights',
   );
+}
+
+/** Tensors that contradict the metadata: llama.cpp does not load such a file, and what the metadata says of it is worth nothing. */
+function checkTensors(header: ModelHeader, plan: LayerPlan): void {
+  const beyond = header.tensors.find((tensor) => (layerOf(tensor) ?? 0) >= plan.fileLayers);
+  if (beyond !== undefined)
+    refuse('bad-tensors', `The header says ${plan.fileLayers} layers, but the file has ${beyond.name}.`);
+  const width = header.tensors.find(({ name }) => name === 'token_embd.weight')?.dims[0];
+  if (width !== undefined && width !== plan.embedding)
+    refuse('bad-tensors', `The header says an embedding of ${plan.embedding}, but token_embd.weight is ${width} wide.`);
 }
 
 function secondEmbedding(header: ModelHeader, plan: LayerPlan): number {
