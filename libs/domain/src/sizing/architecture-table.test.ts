@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { architectures } from './architecture-table.js';
 import type { Architecture, RecurrentRule, WindowRule } from './architecture.js';
-import { dataSet, headerOf, launchOf, type ShapeCase } from './shapes.fixture.js';
+import { dataSet, headerOf, launchOf, type ShapeCase } from '../../test/sizing/shapes.js';
 import { sizeModel } from './size-model.js';
 
 /** Every fact of the table, broken: an entry that could be wrong without a case noticing is no knowledge. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { architectures } from './architecture-table.js';
-import { dataSet, headerOf, launchOf, type DataSet } from './shapes.fixture.js';
+import { dataSet, headerOf, launchOf, type DataSet } from '../../test/sizing/shapes.js';
 import { sizeModel } from './size-model.js';
 
 interface Score {

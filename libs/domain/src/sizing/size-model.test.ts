@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { launchFlags, type LaunchOptions } from './launch.js';
 import type { MetadataValue, ModelHeader, TensorInfo } from './model-header.js';
-import { dataSet, headerOf } from './shapes.fixture.js';
+import { dataSet, headerOf } from '../../test/sizing/shapes.js';
 import { sizeModel, totalOf, type ModelSize } from './size-model.js';
 import { cacheTypeNames } from './tensor-types.js';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { sizeSafetensors, type SafetensorsOptions } from './size-safetensors.js';
+import { sizeSafetensors, type SafetensorsOptions, type SafetensorsSize } from './size-safetensors.js';
 
 const qwen = {
   model_type: 'qwen3',
@@ -24,6 +24,12 @@ const deepseek = {
 const size = (config: Record<string, unknown>, options: Partial<SafetensorsOptions> = {}) =>
   sizeSafetensors({ config, tensorBytes: 1_192_135_680 }, { runtime: 'vllm', ctx: 4096, parallel: 2, ...options });
 
+const value = (...args: Parameters<typeof size>): SafetensorsSize => {
+  const result = size(...args);
+  if (!result.ok) throw new Error(result.refusal.message);
+  return result.value;
+};
+
 describe('safetensors', () => {
   it('count weights as stored and a cache in full for every sequence', () => {
     const result = size(qwen);
@@ -37,13 +43,12 @@ describe('safetensors', () => {
   });
 
   it('say the flags that make it true', () => {
-    const { value } = size(qwen) as { value: { flags: string[] } };
-    expect(value.flags.join(' ')).toBe(
+    expect(value(qwen).flags.join(' ')).toBe(
       `--max-model-len 4096 --max-num-seqs 2 --max-num-batched-tokens 2048 --kv-cache-memory-bytes ${2 * 28 * 8 * 128 * 2 * 4096 * 2}`,
     );
-    const mlx = size(qwen, { runtime: 'mlx' }) as { value: { flags: string[]; components: { host: number } } };
-    expect(mlx.value.flags).toContain('--prompt-cache-bytes');
-    expect(mlx.value.components.host).toBeGreaterThan(0);
+    const mlx = value(qwen, { runtime: 'mlx' });
+    expect(mlx.flags).toContain('--prompt-cache-bytes');
+    expect(mlx.components.host).toBeGreaterThan(0);
   });
 
   it('keep a compressed row in vLLM and every head in MLX', () => {

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { LaunchOptions } from './launch.js';
-import type { MetadataValue, ModelHeader, TensorInfo } from './model-header.js';
-import { tensorTypes, type CacheTypeName } from './tensor-types.js';
+import type { LaunchOptions } from '../../src/sizing/launch.js';
+import type { MetadataValue, ModelHeader, TensorInfo } from '../../src/sizing/model-header.js';
+import { tensorTypes, type CacheTypeName } from '../../src/sizing/tensor-types.js';
 
 /** A model shape of the data sets; see README.md beside them. */
 export interface Shape {
@@ -35,7 +35,7 @@ export interface DataSet {
 
 /** `memory`: 507 cases of eight published models; `architectures`: cases of the many architectures of the table. */
 export function dataSet(name: 'memory' | 'architectures'): DataSet {
-  const path = fileURLToPath(new URL(`../../test/sizing/sample/${name}.json`, import.meta.url));
+  const path = fileURLToPath(new URL(`./sample/${name}.json`, import.meta.url));
   return JSON.parse(readFileSync(path, 'utf8')) as DataSet;
 }
 
