@@ -170,6 +170,18 @@ describe('a header that lies is refused', () => {
       /needs 256 bytes, but the next tensor begins after 32/,
     ],
     [
+      'an offset between steps behind a type of unknown size',
+      {
+        tensors: [
+          ['a', [8], 99, 0],
+          ['b', [8], 0, 33],
+        ],
+        dataBytes: 96,
+      },
+      'malformed',
+      /steps of 32/,
+    ],
+    [
       'tensors backwards',
       {
         tensors: [

@@ -199,10 +199,10 @@ describe('a hostile server', () => {
         response.writeHead(206, { 'content-range': `bytes ${from}-${to}/${model.length}`, 'content-length': bytes });
         response.end(Buffer.alloc(Math.min(bytes, 200_000)));
       });
-      return (await fault(server.url)).fault;
+      return (await fault(server.url)).message;
     };
-    expect(await says(10)).toBe('wrong-length');
-    expect(await says(5_000_000_000)).toBe('wrong-length');
+    expect(await says(10)).toMatch(/announces 10 bytes for a range of/);
+    expect(await says(5_000_000_000)).toMatch(/announces 5000000000 bytes for a range of/);
   });
 
   it('that sends more than it announced, without end', async () => {
@@ -240,7 +240,7 @@ describe('a hostile server', () => {
       const timer = setInterval(() => response.write(Buffer.alloc(1)), 20);
       response.on('close', () => clearInterval(timer));
     });
-    expect((await fault(server.url, { rangeMs: 300, idleMs: 200 })).fault).toBe('timeout');
+    expect((await fault(server.url, { rangeMs: 300, idleMs: 60_000 })).fault).toBe('timeout');
   });
 
   it('that says nothing at all, or headers without end', async () => {

@@ -168,7 +168,9 @@ describe('plumb size', () => {
       code: 0,
       document: { source: 'declared', confidence: 'declared', total: 100 * 1024 * 1024, margin: 0 },
     });
-    expect((await json(model(), '--declared', '1')).document.source).toBe('local-header');
+    const { document } = await json(model(), '--declared', '1');
+    expect(document.source).toBe('local-header');
+    expect(document.chain.filter(({ outcome }) => outcome === 'used')).toHaveLength(1);
   });
 
   it('asks llama-fit-params first, and goes on when it fails', async () => {

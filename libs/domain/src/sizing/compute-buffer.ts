@@ -26,8 +26,7 @@ interface Widths {
  */
 export function computeBound(header: ModelHeader, plan: LayerPlan, launch: Launch, outputs: number): number {
   const widths = tensorWidths(header, plan);
-  const tokens = launch.ubatch;
-  const row = f32 * tokens;
+  const row = f32 * passTokens(launch);
   const recurrent = plan.recurrent.layers > 0;
   const parts = {
     attention: (2 * widths.attention + 4 * plan.embedding) * row + attentionExtra(plan, launch),
@@ -40,11 +39,16 @@ export function computeBound(header: ModelHeader, plan: LayerPlan, launch: Launc
   return whole(Math.ceil(throughout + peak * fragments.factor) + fragments.bytes, 'the compute buffer');
 }
 
+/** Tokens that a pass is reserved for: as many for every slot (graph_reserve in src/llama-context.cpp). */
+function passTokens(launch: Launch): number {
+  return Math.ceil(launch.ubatch / launch.parallel) * launch.parallel;
+}
+
 /** Who may see whom: one entry per cell and token, for full and for windowed layers. */
 function maskBytes(plan: LayerPlan, launch: Launch): number {
   if (plan.cached.length === 0) return 0;
   const cells = widestCells(plan, launch) + (plan.window > 0 ? windowCells(plan, launch) : 0);
-  return cells * launch.ubatch * (launch.flashAttention ? f16 : f32);
+  return cells * passTokens(launch) * (launch.flashAttention ? f16 : f32);
 }
 
 /** Cells of the largest cache there is: a model may have windowed layers alone. */
@@ -54,9 +58,9 @@ function widestCells(plan: LayerPlan, launch: Launch): number {
 
 function attentionExtra(plan: LayerPlan, launch: Launch): number {
   const cells = widestCells(plan, launch);
-  const scores = launch.flashAttention ? 0 : f32 * plan.headsMax * cells * launch.ubatch;
+  const scores = launch.flashAttention ? 0 : f32 * plan.headsMax * cells * passTokens(launch);
   // Choosing what to attend to: scores, their order and a mask, for every cell and token.
-  const choice = plan.indexer.layers > 0 ? 4 * f32 * cells * launch.ubatch : 0;
+  const choice = plan.indexer.layers > 0 ? 4 * f32 * cells * passTokens(launch) : 0;
   // Flash attention has no kernel for f32 rows: the layer's whole cache is copied as f16.
   const copied =
     (launch.keyType === 'f32' ? plan.rowWidths.key + plan.indexer.width : 0) +

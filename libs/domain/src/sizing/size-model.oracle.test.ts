@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { architectures } from './architecture-table.js';
-import { dataSet, headerOf, launchOf, type DataSet } from '../../test/sizing/shapes.js';
+import { dataSet, headerOf, launchOf, oddSlots, type DataSet } from '../../test/sizing/shapes.js';
 import { sizeModel } from './size-model.js';
 
 interface Score {
@@ -57,6 +57,12 @@ describe('against what llama.cpp computes', () => {
     expect(cases).toBeGreaterThan(900);
     expect(wrong).toEqual([]);
     expect(median(ratios)).toBeLessThan(2);
+  });
+
+  it('sizes any number of slots', () => {
+    const { cases, wrong } = score(oddSlots());
+    expect(cases).toBe(24);
+    expect(wrong).toEqual([]);
   });
 
   it('knows no architecture that was never compared', () => {

@@ -4,6 +4,7 @@ import { launchFlags, type LaunchOptions } from './launch.js';
 import type { MetadataValue, ModelHeader, TensorInfo } from './model-header.js';
 import { dataSet, headerOf } from '../../test/sizing/shapes.js';
 import { sizeModel, totalOf, type ModelSize } from './size-model.js';
+import { marginBytes } from './source-chain.js';
 import { cacheTypeNames } from './tensor-types.js';
 
 const published = dataSet('memory').shapes;
@@ -237,6 +238,43 @@ describe('parts', () => {
     const { weights } = sized(llama).components;
     expect(sized(replace({ type: 99, bytes: 1_000_000 })).components.weights).toBe(weights - 16_384 + 1_000_000);
     expect(sizeModel(replace({ bytes: 16_380 }), {})).toMatchObject({ ok: false, refusal: { code: 'bad-tensors' } });
+  });
+});
+
+describe('rules that no case of the data sets needs', () => {
+  const shape = (id: string): ModelHeader => {
+    const found = dataSet('architectures').shapes[id];
+    if (found === undefined) throw new Error(`no shape ${id}`);
+    return headerOf(found);
+  };
+
+  it('a shared cache must be that of a layer of its kind', () => {
+    const model = shape('gemma3n-a');
+    expect(sizeModel(model, {}).ok).toBe(true);
+    expect(sizeModel(changed(model, { 'gemma3n.attention.sliding_window_pattern': 3 }), {})).toMatchObject({
+      ok: false,
+      refusal: {
+        code: 'bad-metadata',
+        message: expect.stringMatching(/share the cache of layers 18 and 19/) as string,
+      },
+    });
+  });
+
+  it('a prediction layer has no recurrent state, whatever a list says', () => {
+    const flags = { length: 48, values: Array.from({ length: 48 }, (_, il) => il % 4 !== 3 || il === 47) };
+    const { recurrentState } = sized(hybrid, { parallel: 1 }).components;
+    const listed = changed(hybrid, { 'qwen3next.attention.recurrent_layers': flags });
+    expect(sized(listed, { parallel: 1 }).components.recurrentState).toBeGreaterThan(recurrentState);
+    const predicting = changed(listed, { 'qwen3next.nextn_predict_layers': 1 });
+    expect(sized(predicting, { parallel: 1 }).components.recurrentState).toBe(recurrentState);
+  });
+
+  it('the margin is 5 % and 256 MiB of a header, 2 % of the oracle, nothing of a declaration', () => {
+    expect(marginBytes('local-header', 1000 * MiB)).toBe(306 * MiB);
+    expect(marginBytes('remote-header', 1000 * MiB)).toBe(306 * MiB);
+    expect(marginBytes('oracle', 1000 * MiB)).toBe(20 * MiB);
+    expect(marginBytes('measured', 1000 * MiB)).toBe(30 * MiB);
+    expect(marginBytes('declared', 1000 * MiB)).toBe(0);
   });
 });
 

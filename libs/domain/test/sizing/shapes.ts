@@ -35,8 +35,17 @@ export interface DataSet {
 
 /** `memory`: 507 cases of eight published models; `architectures`: cases of the many architectures of the table. */
 export function dataSet(name: 'memory' | 'architectures'): DataSet {
-  const path = fileURLToPath(new URL(`./sample/${name}.json`, import.meta.url));
-  return JSON.parse(readFileSync(path, 'utf8')) as DataSet;
+  return JSON.parse(sample(name)) as DataSet;
+}
+
+/** Shapes of `memory` with numbers of slots that do not divide the pass, or exceed it. */
+export function oddSlots(): DataSet {
+  const { cases } = JSON.parse(sample('slots')) as Pick<DataSet, 'cases'>;
+  return { shapes: dataSet('memory').shapes, cases };
+}
+
+function sample(name: string): string {
+  return readFileSync(fileURLToPath(new URL(`./sample/${name}.json`, import.meta.url)), 'utf8');
 }
 
 /** The header that a file of this shape has. */
