@@ -269,6 +269,14 @@ describe('rules that no case of the data sets needs', () => {
     expect(sized(predicting, { parallel: 1 }).components.recurrentState).toBe(recurrentState);
   });
 
+  it('a pass has as many tokens for every slot', () => {
+    const compute = (ubatch: number, parallel: number): number =>
+      sized(latent, { ctx: 8192, ubatch, parallel, kvUnified: true }).components.compute;
+    expect(compute(32, 64)).toBe(compute(64, 64));
+    expect(compute(512, 3)).toBe(compute(513, 3));
+    expect(compute(512, 4)).toBeLessThan(compute(513, 4));
+  });
+
   it('the margin is 5 % and 256 MiB of a header, 2 % of the oracle, nothing of a declaration', () => {
     expect(marginBytes('local-header', 1000 * MiB)).toBe(306 * MiB);
     expect(marginBytes('remote-header', 1000 * MiB)).toBe(306 * MiB);
