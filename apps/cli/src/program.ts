@@ -1,4 +1,5 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { cacheTypeNames } from '@plumbline/domain';
 import { exitCodes, explain, CliError, Interrupted } from './failure.js';
 import { createPalette, wantsColour } from './terminal/palette.js';
 import { createSession, type Session } from './session.js';
@@ -143,6 +144,7 @@ function createProgram(dispatch: Dispatch): Command {
   addSystem(program, add);
   addTasks(program, add);
   addRecords(program, add);
+  addModels(program, add);
   return program;
 }
 
@@ -273,6 +275,48 @@ function addRecords(program: Command, add: Add): void {
   add(dead, 'list', 'list them', load('list'));
   add(dead, 'retry <seq>', 'give one to its handler again', load('retry'));
   add(dead, 'drop <seq>', 'delete one for good', load('drop'));
+}
+
+function addModels(program: Command, add: Add): void {
+  program.commandsGroup('Models:');
+  const command = add(
+    program,
+    'size <model>',
+    'memory a model needs, from its header alone, or why that is not known',
+    async () => as((await import('./commands/size.js')).size),
+  )
+    .option('--ctx <tokens>', "context of all slots together (default: the model's own)", amount(0xffff_ff00))
+    .option('--parallel <slots>', 'slots (default: 4 that share one cache)', amount(256))
+    .option('--kv-unified', 'the slots share one cache')
+    .option('--no-kv-unified', 'each slot has a cache of its own')
+    .option('--swa-full', 'full-size cache for layers with a sliding window')
+    .option('--ubatch <tokens>', 'tokens in one pass (default: 512)', amount(1 << 20))
+    .option('--mmproj <model>', 'projector for images or sound')
+    .option('--draft-model <model>', 'draft model for speculative decoding')
+    .option('--cache-ram <mib>', 'limit of the prompt cache (default: 8192)', amount(1 << 30))
+    .option('--ctx-checkpoints <count>', 'checkpoints per slot (default: 32)', amount(1 << 20))
+    .option('--allow-host <host...>', "a host outside this machine's own networks that may be asked")
+    .option('--oracle <file>', 'llama-fit-params, to be asked first')
+    .option('--declared <mib>', 'what it takes, should nothing else tell', amount(1 << 30));
+  for (const side of ['k', 'v'])
+    command.addOption(
+      new Option(`--cache-type-${side} <type>`, 'type of the cache (default: f16)').choices(cacheTypeNames),
+    );
+  command
+    .addOption(new Option('--flash-attn <mode>', 'flash attention (default: auto)').choices(['on', 'off', 'auto']))
+    .addOption(new Option('--device <device>', 'where the model runs (default: cpu)').choices(deviceNames))
+    .addOption(new Option('--runtime <runtime>', 'server for safetensors').choices(['vllm', 'mlx']).default('vllm'));
+}
+
+const deviceNames = ['cpu', 'unified', 'metal', 'gpu', 'cuda', 'rocm', 'vulkan'];
+
+function amount(max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d{1,10}$/.test(text) || value > max)
+      throw new InvalidArgumentError(`Expected a whole number from 0 to ${max}.`);
+    return value;
+  };
 }
 
 function port(text: string): number {

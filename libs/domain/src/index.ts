@@ -197,6 +197,27 @@ export { branchName, publishLabel } from './task/request.js';
 export { currentAttempt, initialTask, latestStep, liveSteps, openEscalation, stepsOf } from './task/state.js';
 export type { AttemptState, EscalationState, StepState, TaskPhase, TaskState } from './task/state.js';
 export { redactor } from './redact.js';
+export { architectures } from './sizing/architecture-table.js';
+export { launchFlags } from './sizing/launch.js';
+export type { Launch, LaunchOptions, SizingDevice } from './sizing/launch.js';
+export type { MetadataValue, ModelHeader, TensorInfo } from './sizing/model-header.js';
+export type { Sized, SizingRefusal, SizingRefusalCode } from './sizing/refusal.js';
+export { sizeDocumentSchema } from './sizing/size-document.js';
+export type { SizeDocument } from './sizing/size-document.js';
+export { sizeModel, totalOf } from './sizing/size-model.js';
+export type { Companions, ModelSize, SizeComponents } from './sizing/size-model.js';
+export { sizeSafetensors } from './sizing/size-safetensors.js';
+export type {
+  SafetensorsModel,
+  SafetensorsOptions,
+  SafetensorsRuntime,
+  SafetensorsSize,
+} from './sizing/size-safetensors.js';
+export { marginBytes, sizeSources } from './sizing/source-chain.js';
+export type { ChainStep, Confidence, SizeSource } from './sizing/source-chain.js';
+export { cacheTypeNames } from './sizing/tensor-types.js';
+export type { CacheTypeName } from './sizing/tensor-types.js';
+export { tensorStorage } from './sizing/weights.js';
 export { StepFault } from './step-fault.js';
 export { adjudicate, judgementSchema, reasonSchema, verdictSchema } from './verdict.js';
 export type { Facts, Judgement, Reason, Verdict } from './verdict.js';

@@ -9,7 +9,7 @@ export {
   type FailedCompletion,
   type Timers,
 } from './complete.js';
-export { checkEndpoint, type Endpoint, type EndpointCheck } from './endpoint.js';
+export { checkEndpoint, ForeignAddressError, guardedLookup, type Endpoint, type EndpointCheck } from './endpoint.js';
 export { MODEL_FAILURES, type ModelFailureCode } from './failure.js';
 export { probeHealth, type Health } from './health.js';
 export { isLocalAddress } from './local-address.js';

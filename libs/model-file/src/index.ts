@@ -1,0 +1,15 @@
+export { defaultReadLimits } from './byte-cursor.js';
+export type { ReadLimits } from './byte-cursor.js';
+export { openLocalFile } from './byte-source.js';
+export type { ByteSource } from './byte-source.js';
+export { ModelFileError } from './failure.js';
+export type { ModelFileFault } from './failure.js';
+export { runFitParams } from './fit-params.js';
+export type { FitFigures } from './fit-params.js';
+export { readGguf } from './gguf-reader.js';
+export type { GgufFile } from './gguf-reader.js';
+export { openHttpFile } from './http-source.js';
+export type { HttpLimits } from './http-source.js';
+export { readSafetensorsModel } from './safetensors.js';
+export { readGgufModel, shardAddresses } from './shards.js';
+export type { Opener } from './shards.js';
