@@ -77,6 +77,14 @@ export function seccompProfile(profile) {
   return [
     ...(profile.defaultAction === 'SCMP_ACT_ERRNO' ? [] : ['what is not listed must be refused']),
     ...NEVER_ALLOWED.filter((name) => allowed.has(name)).map((name) => `${name} must not be allowed`),
+    // With a user namespace of its own a process would otherwise talk to the firewall and the like inside the kernel.
+    ...profile.syscalls
+      .filter(
+        ({ names, args = [] }) =>
+          names.includes('socket') && args.some(({ index, value }) => index === 0 && value === 16),
+      )
+      .filter(({ args }) => !args.some(({ index, value, op }) => index === 2 && value === 0 && op === 'SCMP_CMP_EQ'))
+      .map(() => 'of netlink only routing must be allowed'),
     ...profile.syscalls
       .flatMap(({ names }) => names)
       .flatMap((name, at, all) => {

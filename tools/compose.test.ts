@@ -190,6 +190,14 @@ describe('a docker-compose.yml is refused', () => {
     ['that allows what it does not list', (profile) => (profile.defaultAction = 'SCMP_ACT_ALLOW'), 'must be refused'],
     ['that allows joining namespaces', ({ syscalls }) => syscalls[0].names.push('setns'), 'setns must not be allowed'],
     ['that allows all sockets', ({ syscalls }) => syscalls[0].names.push('socket'), 'socket is listed twice'],
+    [
+      'that allows all of netlink',
+      ({ syscalls }) => {
+        const netlink = syscalls.find(({ comment = '' }: { comment?: string }) => comment.includes('AF_NETLINK'));
+        netlink.args = netlink.args.slice(0, 1);
+      },
+      'of netlink only routing',
+    ],
   ])('for a list of system calls %s', (_what, change, complaint) => {
     const profile = seccomp();
     change(profile);

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { seededRandom, type OfferedModel, type ServiceName } from '@plumbline/domain';
+import { freePort } from '@plumbline/embedded';
 import {
   parseScenarios,
   SampleOrigin,
@@ -58,10 +59,12 @@ export class House {
     const model = await startScriptedModel({
       scenarios: parseScenarios(scenarios.map((value) => ({ source: value.name, value }))),
     });
-    const targets = { nats: 0, ledger: 0 };
+    const targets = { nats: 0, ledger: 0, 'ledger/2': await freePort() };
     const wires = new Map<ServiceProcessName, Wires>();
     const wire = (to: keyof typeof targets) => TcpProxy.start(() => ({ host: '127.0.0.1', port: targets[to] }));
-    for (const name of processes) wires.set(name, { nats: await wire('nats'), ledger: await wire('ledger') });
+    // The second of each service brings its artifacts to the second ledger, or that one would never store any.
+    for (const name of processes)
+      wires.set(name, { nats: await wire('nats'), ledger: await wire(name.endsWith('/2') ? 'ledger/2' : 'ledger') });
     const { disks, why } = await makeDisks(folder);
     const undo = async (): Promise<void> => {
       await model.stop();
@@ -74,7 +77,8 @@ export class House {
         env: (service, place) => {
           targets.nats = Number(new URL(place.natsUrl).port);
           targets.ledger = Number(new URL(place.ledgerUrl).port);
-          return environment(service, place, { folder, wires, modelUrl: model.url });
+          const own = place.name === 'ledger/2' ? { PLUMB_HTTP_PORT: String(targets['ledger/2']) } : {};
+          return { ...environment(service, place, { folder, wires, modelUrl: model.url }), ...own };
         },
         child: (name) => ({
           logFile: join(folder, 'logs', `${name.replace('/', '-')}.log`),
