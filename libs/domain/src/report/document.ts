@@ -114,6 +114,8 @@ export const reportDocumentSchema = z.object({
       name: z.string(),
       /** Entries of the file; null when only the name was given. */
       entries: count.nullable(),
+      /** Its tasks that were submitted until the end of the window, whenever that was. */
+      submitted: count,
       notSubmitted: z.array(z.string()),
       /** Submitted under this name, and not in the file. */
       removed: z.array(z.string()),

@@ -172,7 +172,13 @@ describe('a report', () => {
       verdicts: { go: 1, goWaived: 0, noGo: 1, incomplete: 0, none: 1 },
       spanMs: minutes(720),
     });
-    expect(report.batch).toEqual({ name: 'night-1', entries: 3, notSubmitted: ['never-sent'], removed: ['slow'] });
+    expect(report.batch).toEqual({
+      name: 'night-1',
+      entries: 3,
+      submitted: 3,
+      notSubmitted: ['never-sent'],
+      removed: ['slow'],
+    });
     expect(report.tasks.map(({ because }) => because)).toEqual([
       'Every required check passed, and the panel approved with evidence that holds.',
       'tests: tests were run (and 2 more)',
@@ -208,6 +214,37 @@ describe('a report', () => {
     expect(later.tasks.map((task) => task.id)).toEqual([id(2), id(3)]);
     expect(later.models).toEqual([]);
     expect(reportOf(input({ since: minute(-20), until: minute(-10) })).tasks).toEqual([]);
+  });
+
+  it('knows what of a batch was submitted before its window', () => {
+    const ran = [good()].map(({ taskId, events }) => ({ taskId, events }));
+    const said = (change: Partial<ReportInput>): string => {
+      const report = reportOf(input({ tasks: ran, ...change }));
+      expect(report.tasks).toEqual([]);
+      return reportText(report, { at: utc }).join('\n');
+    };
+    const keys = ['lost-cent', 'never-sent'];
+    const since = minute(100);
+    expect(reportOf(input({ tasks: ran, since, batch: { name: 'night-1', keys } })).batch).toEqual({
+      name: 'night-1',
+      entries: 2,
+      submitted: 1,
+      notSubmitted: ['never-sent'],
+      removed: [],
+    });
+    const before = said({ since, batch: { name: 'night-1', keys } });
+    expect(before).toContain('Nothing of this batch in this window; 1 task of it was submitted.');
+    expect(before).toContain('Not submitted, of 2 entries: never-sent.');
+    expect(said({ since, batch: { name: 'night-1' } })).toContain('Nothing of this batch in this window');
+    expect(said({ since, batch: { name: 'night-1', keys: ['other'] } })).toContain(
+      'Not in the file any more, and submitted: lost-cent.',
+    );
+    // What is submitted after the window is not known to it.
+    const early = { until: minute(-1), batch: { name: 'night-1', keys } };
+    expect(said(early)).toContain('Nothing of this batch has been submitted.');
+    expect(reportOf(input({ tasks: ran, ...early })).batch).toMatchObject({ submitted: 0, notSubmitted: keys });
+    // A task of another batch is none of this one.
+    expect(reportOf(input({ since, batch: { name: 'night-2' } })).batch).toMatchObject({ submitted: 0 });
   });
 
   it('is the same in whatever order histories come, and however often', () => {

@@ -1,3 +1,5 @@
+import { batchSource } from '../batch/batch.js';
+import { decodeEvent } from '../events/codec.js';
 import { faultCodes, type FaultCode } from '../faults.js';
 import type { ReportDocument, ReportFault, ReportSystem, ReportTimes } from './document.js';
 import { noTimes, sumModels, taskReport, type ReportEvent, type TaskReport } from './task-report.js';
@@ -38,7 +40,7 @@ export function reportOf(input: ReportInput): ReportDocument {
     schema: 'plumbline.report/1',
     madeAt,
     window: { since: since ?? null, until },
-    batch: batch === undefined ? null : batchPart(batch, reports),
+    batch: batch === undefined ? null : batchPart(batch, input.tasks, window.untilMs),
     totals: totalsOf(reports),
     waiting: reports
       .flatMap(({ waiting }) => waiting ?? [])
@@ -50,17 +52,32 @@ export function reportOf(input: ReportInput): ReportDocument {
   };
 }
 
+/** Of every history given: what was submitted before the window is submitted, whatever it did within it. */
 function batchPart(
   { name, keys }: NonNullable<ReportInput['batch']>,
-  reports: readonly TaskReport[],
+  tasks: ReportInput['tasks'],
+  untilMs: number,
 ): ReportDocument['batch'] {
-  const submitted = new Set(reports.flatMap(({ task }) => task.key ?? []));
+  const submitted = new Set(tasks.flatMap(({ events }) => keyIn(name, events, untilMs) ?? []));
   return {
     name,
     entries: keys?.length ?? null,
+    submitted: submitted.size,
     notSubmitted: (keys ?? []).filter((key) => !submitted.has(key)),
     removed: keys === undefined ? [] : [...submitted].filter((key) => !keys.includes(key)).sort(),
   };
+}
+
+/** The key under which a task was submitted to this batch by then; undefined when it was not. */
+function keyIn(batch: string, events: readonly ReportEvent[], untilMs: number): string | undefined {
+  for (const { type, schemaVersion = 1, data, at } of events) {
+    if (type !== 'task.submitted' || Date.parse(at) > untilMs) continue;
+    const decoded = decodeEvent({ type, schemaVersion, data });
+    if (decoded.outcome !== 'event' || decoded.event.type !== 'task.submitted') continue;
+    const { source, submissionId } = decoded.event.data;
+    if (source === batchSource(batch)) return submissionId;
+  }
+  return undefined;
 }
 
 function totalsOf(reports: readonly TaskReport[]): ReportDocument['totals'] {

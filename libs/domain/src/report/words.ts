@@ -29,7 +29,12 @@ export function lasting(ms: number): string {
 
 /** The verdicts of a report in a sentence. */
 export function verdictSentence({ totals, batch }: ReportDocument): string {
-  if (totals.tasks === 0) return batch === null ? 'Nothing ran.' : 'Nothing of this batch has been submitted.';
+  if (totals.tasks === 0) {
+    if (batch === null) return 'Nothing ran.';
+    if (batch.submitted === 0) return 'Nothing of this batch has been submitted.';
+    const were = batch.submitted === 1 ? 'was' : 'were';
+    return `Nothing of this batch in this window; ${plural(batch.submitted, 'task')} of it ${were} submitted.`;
+  }
   const { go, goWaived, noGo, incomplete, none } = totals.verdicts;
   const parts: [number, string][] = [
     [go, 'GO'],
