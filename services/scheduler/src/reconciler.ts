@@ -68,7 +68,7 @@ export class Reconciler {
     const versions = new Map(open.map(({ taskId, version }) => [taskId, version]));
     for (const taskId of this.settled.keys()) if (!versions.has(taskId)) this.settled.delete(taskId);
     // Before the looks of this round, so that none of them is taken for overtaken by what a restore took back.
-    this.seating.retain(versions, listedAt);
+    for (const taskId of this.seating.retain(versions, listedAt)) this.settled.delete(taskId);
     const moved = open.filter(({ taskId, version }) => this.settled.get(taskId)?.version !== version);
     await this.each(moved, ({ taskId }) => this.observe(taskId));
     const redispatched = await this.redispatch();

@@ -1,5 +1,6 @@
 import { expect, it, vi } from 'vitest';
 import { evolveFleet, initialFleet, initialTask, type TaskInput, type TaskState } from '@plumbline/domain';
+import { Reconciler } from './reconciler.js';
 import { Seating } from './seating.js';
 
 const step = 'coding.1.1' as const;
@@ -54,5 +55,41 @@ it('seats a step that waits again because a restore took its model back', async 
   seating.update('t-1', task(8, 'waiting'));
   expect(seating.count).toBe(1);
   await vi.waitFor(() => expect(seated).toMatchObject([{ kind: 'seat', step }]));
+  await seating.stop();
+});
+
+it('looks again at a task that a restore set back to where it had been looked at before', async () => {
+  const observed: string[] = [];
+  const fleet = {
+    state: initialFleet,
+    refresh: () => Promise.resolve(initialFleet),
+    refreshGrants: () => Promise.resolve(),
+  };
+  const onError = (error: unknown): never => {
+    throw error;
+  };
+  const seating: Seating = new Seating(fleet, () => manager, { onWaits: () => undefined, onError });
+  const manager = {
+    handle: (taskId: string, { kind }: TaskInput) => {
+      observed.push(kind);
+      const looked = task(8, 'waiting');
+      seating.update(taskId, looked);
+      return Promise.resolve({ outcome: 'accepted' as const, events: [], state: looked });
+    },
+  };
+  const ledger = {
+    openTasks: () => Promise.resolve([{ taskId: 't-1', version: 8 }]),
+    idleSteps: () => Promise.resolve([]),
+  };
+  const options = { idleAfterMs: 1, intervalMs: 1, onError, onRound: () => undefined };
+  const reconciler = new Reconciler(ledger, manager, fleet, seating, options);
+  await reconciler.round();
+  await reconciler.round();
+  expect(observed).toEqual(['observe']);
+  // Seated at version 9, which is lost before the next round.
+  seating.update('t-1', task(9, 'requested'));
+  await reconciler.round();
+  expect(observed).toEqual(['observe', 'observe']);
+  expect(seating.count).toBe(1);
   await seating.stop();
 });

@@ -66,11 +66,15 @@ export class Seating {
 
   /**
    * Forgets the tasks that are not open, and those that are at a lower version than they were: in a log that was restored a task may wait
-   * again for what it had. What was looked at after the list of open tasks was made stays.
+   * again for what it had. What was looked at after the list of open tasks was made stays. Returns the forgotten: whatever else was
+   * concluded from their histories was concluded from another one.
    */
-  retain(open: ReadonlyMap<string, number>, listedAt: number): void {
-    for (const [taskId, { lookedAt, version }] of this.known)
-      if (lookedAt < listedAt && (open.get(taskId) ?? -1) < version) this.known.delete(taskId);
+  retain(open: ReadonlyMap<string, number>, listedAt: number): string[] {
+    const forgotten = [...this.known].flatMap(([taskId, { lookedAt, version }]) =>
+      lookedAt < listedAt && (open.get(taskId) ?? -1) < version ? [taskId] : [],
+    );
+    for (const taskId of forgotten) this.known.delete(taskId);
+    return forgotten;
   }
 
   /** Asks for a pass: something became free, or somebody waits. */
