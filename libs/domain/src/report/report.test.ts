@@ -348,6 +348,18 @@ describe('for people', () => {
     );
   });
 
+  it('shows no control characters of a key, where it waits and where it is listed', () => {
+    const told = bad();
+    const events = told.events.map((event) =>
+      event.type === 'task.submitted'
+        ? { ...event, data: { ...(event.data as object), submissionId: 'k\u001b[31m\n\u202Ey' } }
+        : event,
+    );
+    const lines = reportText(reportOf(input({ tasks: [{ taskId: told.taskId, events }] })), { at: utc });
+    expect(lines.filter((line) => line.includes('k [31m y: '))).toHaveLength(2);
+    for (const line of lines) expect(line).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+  });
+
   it('says so when there is nothing, and when something was not looked at', () => {
     const none = reportOf(
       input({ tasks: [], batch: undefined, system: { log: null, deadLetters: null, notices: null } }),
