@@ -10,16 +10,19 @@ export class CliError extends Error {
   readonly mend: string;
   readonly exitCode: number;
   readonly detail: readonly string[];
+  /** `later` when the same may work by itself after a while: somebody was away. */
+  readonly retry: 'later' | 'never';
 
   constructor(
     message: string,
     mend: string,
-    options: { exitCode?: number; detail?: readonly string[]; cause?: unknown } = {},
+    options: { exitCode?: number; detail?: readonly string[]; cause?: unknown; retry?: 'later' | 'never' } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.mend = mend;
     this.exitCode = options.exitCode ?? exitCodes.refused;
     this.detail = options.detail ?? [];
+    this.retry = options.retry ?? 'never';
   }
 }
 

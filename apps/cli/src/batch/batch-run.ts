@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { entryDifferences, type EntryDifference, type EventData } from '@plumbline/domain';
 import { exitCodes, throwIfAborted } from '../failure.js';
-import type { EventDocument } from '../ledger/documents.js';
+import type { EventDocument, TaskListDocument } from '../ledger/documents.js';
 import { advance, exitCodeOf, noProgress, type Progress } from '../ledger/follow.js';
 import type { LedgerApi } from '../ledger/ledger-api.js';
 import { cloudEvent, publishIntake } from '../system/bus-client.js';
@@ -69,23 +69,32 @@ export class BatchRun {
     this.tracks = batch.entries.map((entry) => newTrack(entry.key, entry.taskId, entry));
   }
 
-  /** Reads what the log has of every entry. Returns those that were edited since; nothing is sent. Does not wait for a ledger that is away. */
+  /** Reads what the log has of every entry. Returns those that were edited since; nothing is sent. Waits for a ledger that is away. */
   async look(): Promise<EditedEntry[]> {
-    const ledger = this.means.ledger();
+    try {
+      return await this.lookAtAll();
+    } catch (error) {
+      // What else was asked at the same time must not go on waiting.
+      this.stopping.abort();
+      throw error;
+    }
+  }
+
+  private async lookAtAll(): Promise<EditedEntry[]> {
     const edited: EditedEntry[] = [];
     await eachAtOnce(this.tracks, looksAtOnce, async (track) => {
-      const submitted = await this.readAll(track, ledger);
+      const submitted = await this.readAll(track);
       const { entry, key, taskId } = track;
       if (submitted === undefined || entry === undefined) return;
       const differences = entryDifferences(entry.submission, submitted);
       if (differences.length > 0) edited.push({ key, taskId, differences });
     });
     const known = new Set(this.tracks.map(({ taskId }) => taskId));
-    for await (const { id, title, source, submissionId } of ledger.allTasks({ sourcePrefix: this.batch.source })) {
+    for (const { id, title, source, submissionId } of await this.allOfBatch()) {
       if (source !== this.batch.source || known.has(id)) continue;
       const track = newTrack(submissionId ?? id, id, undefined, title);
       this.tracks.push(track);
-      await this.readAll(track, ledger);
+      await this.readAll(track);
     }
     return edited;
   }
@@ -212,10 +221,13 @@ export class BatchRun {
   }
 
   /** A task's whole history as it stands; returns what was submitted, undefined when nothing was. */
-  private async readAll(track: Track, ledger: LedgerApi): Promise<EventData<'task.submitted'> | undefined> {
+  private async readAll(track: Track): Promise<EventData<'task.submitted'> | undefined> {
     let submitted: EventData<'task.submitted'> | undefined;
     for (;;) {
-      const page = await ledger.taskEvents(track.taskId, { after: track.after, waitMs: 0 });
+      const page = await this.means.outage.through(
+        () => this.means.ledger().taskEvents(track.taskId, { after: track.after, waitMs: 0 }),
+        this.signal,
+      );
       const fresh = (page?.events ?? []).filter(({ position }) => position > track.after);
       for (const event of fresh) {
         if (event.type === 'task.submitted') submitted = event.data as EventData<'task.submitted'>;
@@ -224,6 +236,14 @@ export class BatchRun {
       if (page !== undefined) track.submitted = true;
       if (fresh.length === 0) return submitted;
     }
+  }
+
+  private allOfBatch(): Promise<TaskListDocument['tasks']> {
+    return this.means.outage.through(async () => {
+      const tasks: TaskListDocument['tasks'] = [];
+      for await (const task of this.means.ledger().allTasks({ sourcePrefix: this.batch.source })) tasks.push(task);
+      return tasks;
+    }, this.signal);
   }
 
   /** Tasks that waited for a person when they were last looked at, and do not any more. */

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CliError, exitCodes, explain, throwIfAborted } from '../failure.js';
+import { CliError, explain, throwIfAborted } from '../failure.js';
 import { duration } from '../terminal/text.js';
 
 const firstPauseMs = 500;
@@ -7,7 +7,8 @@ const pauseMaxMs = 30_000;
 
 /**
  * Patience for a night: repeats what fails while ledger or broker are away, with growing pauses and without end, and says once that it waits
- * and once that it is over, however many wait at the same time. What is wrong with the question itself is thrown at once.
+ * and once that it is over, however many wait at the same time. What waiting does not mend (a wrong question, a refused login, an answer that
+ * cannot be read) is thrown at once.
  */
 export class Outage {
   private began: number | undefined;
@@ -29,7 +30,7 @@ export class Outage {
         return value;
       } catch (error) {
         throwIfAborted(signal);
-        if (!(error instanceof CliError) || error.exitCode === exitCodes.usage) throw error;
+        if (!(error instanceof CliError) || error.retry === 'never') throw error;
         this.begin(error);
       }
       await sleep(pauseMs, undefined, { signal }).catch(() => undefined);

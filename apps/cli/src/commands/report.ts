@@ -26,7 +26,9 @@ export async function report(session: Session, _args: string[], options: ReportO
   // A batch has its own beginning.
   const asked = options.since ?? (options.batch === undefined ? defaultSince : undefined);
   const since = asked === undefined ? undefined : instantArgument('--since', asked, now);
-  if (since !== undefined && since >= (until ?? now.toISOString()))
+  const known = now.toISOString();
+  // What is asked for of the future is not known: the report ends now.
+  if (since !== undefined && since >= (until === undefined || until > known ? known : until))
     throw badInput('The window of this report ends before it begins.', 'Give --since before --until.');
   const batch = options.batch === undefined ? undefined : await batchOf(options.batch, session.cwd);
   const document = await gatherReport(session, {

@@ -1,12 +1,13 @@
+import type { NatsConnection } from '@nats-io/transport-node';
 import { batchParallelDefault, batchParallelMax } from '@plumbline/domain';
 import { BatchRun, type EditedEntry, type Track, type TrackNews } from '../batch/batch-run.js';
 import { Outage } from '../batch/outage.js';
 import { readBatch } from '../batch/read-batch.js';
-import { badInput, CliError, exitCodes, explain, Interrupted } from '../failure.js';
+import { badInput, CliError, exitCodes, explain } from '../failure.js';
 import { gatherReport } from '../report/gather.js';
 import { showReport } from '../report/show.js';
 import type { Session } from '../session.js';
-import { busLogin, withBus } from '../system/bus-client.js';
+import { brokerIsAway, busLogin, withBus, type BusLogin } from '../system/bus-client.js';
 import { openLedger } from '../system/connect.js';
 import { columnsMax, cut, plain } from '../terminal/text.js';
 import { paintVerdict } from '../terminal/verdict.js';
@@ -26,8 +27,7 @@ export async function submitBatch(
   const outage = new Outage({ signal, say: (line) => session.note(`  ! ${line}`) });
   const run = new BatchRun(batch, {
     ledger: () => openLedger(session),
-    onBus: (work) =>
-      withBus(busLogin(session, 'user'), work).catch((error: unknown) => Promise.reject(asOutage(error))),
+    onBus: async (work) => onBusPatiently(busLogin(session, 'user'), work),
     outage,
     signal,
     onNews: (track, news) => tell(session, run, track, news),
@@ -48,11 +48,20 @@ export async function submitBatch(
   return run.exitCode;
 }
 
+/** As {@link withBus}; a connection that breaks meanwhile is an error to wait for too. */
+export async function onBusPatiently<T>(login: BusLogin, work: (nc: NatsConnection) => Promise<T>): Promise<T> {
+  try {
+    return await withBus(login, work);
+  } catch (error) {
+    throw asOutage(error);
+  }
+}
+
 /** What the client of the broker throws by itself is a connection that broke: something to wait for. */
 function asOutage(error: unknown): unknown {
-  if (error instanceof CliError || error instanceof Interrupted) return error;
+  if (error instanceof CliError || !brokerIsAway(error)) return error;
   const message = `The connection to NATS broke: ${plain(explain(error).message)}.`;
-  return new CliError(message, 'See `plumb doctor`.', { cause: error });
+  return new CliError(message, 'See `plumb doctor`.', { cause: error, retry: 'later' });
 }
 
 function introduce(session: Session, name: string, run: BatchRun, parallel: number): void {

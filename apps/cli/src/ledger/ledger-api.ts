@@ -123,11 +123,7 @@ export class LedgerApi {
     const parsed = schema.safeParse(response);
     if (parsed.success) return parsed.data;
     const issue = parsed.error.issues[0];
-    throw new CliError(
-      `The ledger's answer to ${path} cannot be read: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}`.trim() +
-        '.',
-      'Check that the command line and the system are of the same version.',
-    );
+    throw unreadable(path, `${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}`.trim());
   }
 
   async #ask(path: string, query: Record<string, string | number>, timeoutMs: number): Promise<unknown> {
@@ -145,7 +141,8 @@ export class LedgerApi {
       return await response.json();
     } catch (error) {
       throwIfAborted(this.#signal);
-      throw error instanceof CliError ? error : unreachable(this.#url, error);
+      if (error instanceof CliError) throw error;
+      throw error instanceof SyntaxError ? unreadable(path, 'it is not JSON') : unreachable(this.#url, error);
     }
   }
 }
@@ -169,6 +166,13 @@ export async function patiently<T>(
 /** The ledger does not answer at all; it may come back. */
 export class LedgerUnreachable extends CliError {}
 
+function unreadable(path: string, why: string): CliError {
+  return new CliError(
+    `The ledger's answer to ${path} cannot be read: ${why}.`,
+    'Check that the command line and the system are of the same version.',
+  );
+}
+
 async function refusal(response: Response, url: string): Promise<CliError> {
   if (response.status === 401 || response.status === 403) {
     return new CliError(
@@ -182,8 +186,12 @@ async function refusal(response: Response, url: string): Promise<CliError> {
   return new CliError(
     sentence(`The ledger at ${url} answered ${response.status}${said}`),
     'Its log says more (`ledger.log` in the logs folder).',
+    { retry: passing(response.status) ? 'later' : 'never' },
   );
 }
+
+/** Too slow, too busy, or broken: about the moment, not about the question. */
+const passing = (status: number): boolean => status === 408 || status === 429 || status >= 500;
 
 /** What the problem that the API answered with says happened; else the text itself. */
 function messageIn(body: string): string {
@@ -207,6 +215,6 @@ function unreachable(url: string, error: unknown): LedgerUnreachable {
   return new LedgerUnreachable(
     `The ledger at ${url} cannot be reached: ${why}.`,
     'See `plumb doctor`, or start the system with `plumb up`.',
-    { cause: error },
+    { cause: error, retry: 'later' },
   );
 }

@@ -32,7 +32,7 @@ export async function gatherReport(session: Session, { since, until, batch }: Re
   const ids = await progress.step('Finding the tasks', () => tasksOf(ledger, { since, batch: batch?.name }));
   const tasks = await progress.step('Reading their histories', () => historiesOf(ledger, ids));
   const system = await progress.step('Verifying the log', () => systemOf(session, ledger));
-  return reportOf({ madeAt, since, until: until ?? madeAt, tasks, batch, system });
+  return reportOf({ madeAt, since, until, tasks, batch, system });
 }
 
 /** Tasks that may have to do with the window: those that changed since, and those that are open. */

@@ -1,13 +1,17 @@
 import { randomUUID } from 'node:crypto';
-import { jetstream } from '@nats-io/jetstream';
+import { jetstream, JetStreamApiError } from '@nats-io/jetstream';
 import {
   AuthorizationError,
+  ClosedConnectionError,
   connect,
+  ConnectionError,
+  DrainingConnectionError,
   headers as natsHeaders,
   NoRespondersError,
   PermissionViolationError,
   RequestError,
   TimeoutError,
+  UserAuthenticationExpiredError,
   type NatsConnection,
 } from '@nats-io/transport-node';
 import { intakeKinds, type IntakeKind } from '@plumbline/domain';
@@ -37,7 +41,8 @@ export function busLogin(session: Session, role: BusRole): BusLogin {
   if (url !== '')
     return { url, user: env['PLUMB_NATS_USER'] ?? role, password: secretFrom(env, 'PLUMB_NATS_PASSWORD') ?? '' };
   const { nats } = runningSystem(env);
-  if (nats === undefined) throw new CliError('The system is just starting.', 'Wait a moment and try again.');
+  if (nats === undefined)
+    throw new CliError('The system is just starting.', 'Wait a moment and try again.', { retry: 'later' });
   const login = role === 'user' ? nats.user : nats.operator;
   return { url: nats.url, user: login.name, password: login.password };
 }
@@ -65,8 +70,35 @@ export async function withBus<T>(login: BusLogin, work: (nc: NatsConnection) => 
   }
 }
 
+/** A login that took too long to be looked at is an overloaded server, which the client calls by the same name. */
+function refusesLogin(error: unknown): boolean {
+  if (error instanceof UserAuthenticationExpiredError) return true;
+  return error instanceof AuthorizationError && !/timeout/i.test(error.message);
+}
+
+/** Whether something failed because the broker, or the stream that the ledger makes in it, is not there or not able at the moment. */
+export function brokerIsAway(error: unknown): boolean {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if (refusesLogin(cause) || cause instanceof PermissionViolationError) return false;
+    if (awayErrors.some((kind) => cause instanceof kind)) return true;
+    // Its cause says more, where it has one; a server that lacks what the login asks for is there.
+    if (cause instanceof ConnectionError && cause.cause === undefined) return !/does not support/.test(cause.message);
+    if (cause instanceof JetStreamApiError) return cause.status >= 500;
+    if ('syscall' in cause) return true;
+  }
+  return false;
+}
+
+const awayErrors = [
+  AuthorizationError,
+  ClosedConnectionError,
+  DrainingConnectionError,
+  NoRespondersError,
+  TimeoutError,
+] as const;
+
 function refusedConnection(where: string, user: string | undefined, error: unknown): CliError {
-  if (error instanceof AuthorizationError) {
+  if (refusesLogin(error)) {
     return new CliError(
       `The NATS server at ${where} refused user ${JSON.stringify(user ?? '')} or its password.`,
       'Correct the login, or unset PLUMB_NATS_URL to use the system of this machine.',
@@ -76,7 +108,7 @@ function refusedConnection(where: string, user: string | undefined, error: unkno
   return new CliError(
     `No NATS server answers at ${where}: ${plain(explain(error).message)}.`,
     'Start it, or see `plumb doctor`.',
-    { cause: error },
+    { cause: error, retry: brokerIsAway(error) ? 'later' : 'never' },
   );
 }
 
@@ -153,7 +185,7 @@ async function confirmed(
     throw new CliError(
       `The broker did not take it into the intake stream: ${plain(explain(error).message)}.`,
       'Start the system once with `plumb up` (its ledger makes the streams), then try again.',
-      { cause: error },
+      { cause: error, retry: brokerIsAway(error) ? 'later' : 'never' },
     );
   }
 }

@@ -13,12 +13,14 @@ export function runningSystem(env: NodeJS.ProcessEnv): RunFile {
     throw new CliError(
       `No Plumbline system is up (nothing runs in ${home.folder}).`,
       'Start one with `plumb up`, or set PLUMB_HOME to the one you mean.',
+      { retry: 'later' },
     );
   }
   if (state.is === 'stale') {
     throw new CliError(
       `The system in ${home.folder} is gone: it ended without being stopped.`,
       'Run `plumb up`; it mends what was left and starts again.',
+      { retry: 'later' },
     );
   }
   return state.run;
@@ -35,5 +37,7 @@ export function openLedger(session: Session): LedgerApi {
   }
   const { api, state } = runningSystem(env);
   if (api !== undefined && state === 'up') return new LedgerApi({ ...api, signal });
-  throw new CliError(`The system is just ${state === 'up' ? 'coming up' : state}.`, 'Wait a moment and try again.');
+  throw new CliError(`The system is just ${state === 'up' ? 'coming up' : state}.`, 'Wait a moment and try again.', {
+    retry: 'later',
+  });
 }

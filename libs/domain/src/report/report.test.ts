@@ -247,6 +247,22 @@ describe('a report', () => {
     expect(reportOf(input({ since, batch: { name: 'night-2' } })).batch).toMatchObject({ submitted: 0 });
   });
 
+  it('ends with the newest it can know of, not with a future that was asked for', () => {
+    const future = reportOf(input({ until: minute(5_000) }));
+    expect(future.window.until).toBe(minute(720));
+    expect(future.tasks.find(({ id: task }) => task === id(3))?.times.wallMs).toBe(minutes(710));
+    // The clock of a server may be ahead of the reader's: what it recorded is there.
+    const ahead = { madeAt: minute(16.5), tasks: [{ taskId: id(1), events: good().events }] };
+    for (const until of [undefined, minute(5_000)]) {
+      const report = reportOf(input({ ...ahead, until }));
+      expect(report.window.until).toBe(minute(17));
+      expect(report.totals).toMatchObject({ closed: 1, verdicts: { go: 1 } });
+    }
+    expect(reportOf(input({ ...ahead, until: minute(16.7) })).totals.closed).toBe(0);
+    const { window } = reportOf(input({ tasks: [], until: undefined }));
+    expect(window.until).toBe(minute(720));
+  });
+
   it('is the same in whatever order histories come, and however often', () => {
     const whole = reportOf(input());
     fc.assert(
@@ -330,6 +346,18 @@ describe('for people', () => {
       }),
       { seed: 4, numRuns: 300 },
     );
+  });
+
+  it('shows no control characters of a key, where it waits and where it is listed', () => {
+    const told = bad();
+    const events = told.events.map((event) =>
+      event.type === 'task.submitted'
+        ? { ...event, data: { ...(event.data as object), submissionId: 'k\u001b[31m\n\u202Ey' } }
+        : event,
+    );
+    const lines = reportText(reportOf(input({ tasks: [{ taskId: told.taskId, events }] })), { at: utc });
+    expect(lines.filter((line) => line.includes('k [31m y: '))).toHaveLength(2);
+    for (const line of lines) expect(line).not.toMatch(/[\p{Cc}\p{Cf}]/u);
   });
 
   it('says so when there is nothing, and when something was not looked at', () => {

@@ -9,7 +9,8 @@ export interface ReportInput {
   readonly madeAt: string;
   /** From the beginning of the log when absent. */
   readonly since?: string | undefined;
-  readonly until: string;
+  /** As far as is known when absent; never later than that. */
+  readonly until?: string | undefined;
   /** Histories of tasks; those that had nothing to do with the window are left out of the report. */
   readonly tasks: readonly { readonly taskId: string; readonly events: readonly ReportEvent[] }[];
   /** The batch reported on, with the keys of its file in order where the file is known. */
@@ -22,7 +23,8 @@ export interface ReportInput {
  * Times are differences of recorded instants; nothing is estimated.
  */
 export function reportOf(input: ReportInput): ReportDocument {
-  const { madeAt, since, until, batch, system } = input;
+  const { madeAt, since, batch, system } = input;
+  const until = endOf(input);
   const window = {
     sinceMs: since === undefined ? Number.NEGATIVE_INFINITY : Date.parse(since),
     untilMs: Date.parse(until),
@@ -50,6 +52,13 @@ export function reportOf(input: ReportInput): ReportDocument {
     faults: faultsOf(reports),
     system,
   };
+}
+
+/** Until when anything is known: this report's instant, or the newest event's where a server's clock is ahead of the reader's. */
+function endOf({ madeAt, until, tasks }: ReportInput): string {
+  let known = madeAt;
+  for (const { events } of tasks) for (const { at } of events) if (Date.parse(at) > Date.parse(known)) known = at;
+  return until !== undefined && Date.parse(until) < Date.parse(known) ? until : known;
 }
 
 /** Of every history given: what was submitted before the window is submitted, whatever it did within it. */

@@ -42,7 +42,7 @@ export function reportText(report: ReportDocument, look: ReportLook): string[] {
 
   if (report.waiting.length > 0) heading('Waits for you');
   for (const { task, key, title: given, since: at, reasons, attempt, commands } of report.waiting) {
-    wrapped(`${task.slice(0, 10)}  ${key === undefined ? '' : `${key}: `}${oneLine(given)}`, 2);
+    wrapped(`${task.slice(0, 10)}  ${key === undefined ? '' : `${oneLine(key)}: `}${oneLine(given)}`, 2);
     wrapped(`since ${look.at(at)}, after attempt ${attempt}`, 4, 'quiet');
     for (const reason of reasons.slice(0, 5)) wrapped(`• ${oneLine(reason)}`, 4);
     if (reasons.length > 5) out.push(`    • and ${reasons.length - 5} more`);
@@ -70,7 +70,7 @@ function taskLines(
   width: number,
 ): void {
   const verdict = task.verdict ?? 'no verdict';
-  const name = `${task.id.slice(0, 10)}  ${task.key === undefined ? '' : `${task.key}: `}${oneLine(task.title)}`;
+  const name = `${task.id.slice(0, 10)}  ${task.key === undefined ? '' : `${oneLine(task.key)}: `}${oneLine(task.title)}`;
   const [first = '', ...more] = wrap(name, width - 14);
   push(`  ${paint(tones[verdict] ?? 'warn', verdict.padEnd(12))}${first}`);
   for (const line of more) push(`${' '.repeat(14)}${line}`);
