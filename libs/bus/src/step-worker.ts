@@ -365,9 +365,13 @@ export class StepWorker {
   }
 }
 
+/** What the system says when the machine has run out of something, whoever of us was writing. */
+const machineCodes = new Set(['ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE', 'ENOMEM', 'EIO']);
+
 /** The code of whatever a handler threw. Only what says so is a fault of the machine; the rest is ours. */
 function codeOf(error: unknown): FaultCode {
   if (error instanceof StepFault) return error.code;
+  if (machineCodes.has(String((error as NodeJS.ErrnoException | undefined)?.code))) return 'WORKSPACE_SETUP';
   if (retryOf(error) !== 'later') return 'HARNESS_BUG';
   return error instanceof ArtifactError ? 'ARTIFACT_UNAVAILABLE' : 'WORKSPACE_SETUP';
 }

@@ -167,6 +167,7 @@ describe('a worker', () => {
     const thrown: [unknown, string][] = [
       [new ArtifactError('no store', 'later'), 'ARTIFACT_UNAVAILABLE'],
       [Object.assign(new Error('disk full'), { retry: 'later' }), 'WORKSPACE_SETUP'],
+      [Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' }), 'WORKSPACE_SETUP'],
       [new TypeError('undefined is not a function'), 'HARNESS_BUG'],
       ['a string', 'HARNESS_BUG'],
     ];
