@@ -119,7 +119,8 @@ describe('patience with the broker', () => {
   });
 
   it('waits for one that is gone, whether before or in the middle', async () => {
-    expect(await submit(true).catch((error: unknown) => error)).toMatchObject({ retry: 'later' });
+    const broken = await submit(true).catch((error: unknown) => error as Error);
+    expect(broken, String((broken as Error).cause)).toMatchObject({ retry: 'later' });
     expect(await whatBecomesOf(submit)).toBe('waited');
     await nats.launch();
     const { outage: patience } = outage();

@@ -84,6 +84,8 @@ export function brokerIsAway(error: unknown): boolean {
     // Its cause says more, where it has one; a server that lacks what the login asks for is there.
     if (cause instanceof ConnectionError && cause.cause === undefined) return !/does not support/.test(cause.message);
     if (cause instanceof JetStreamApiError) return cause.status >= 500;
+    // A request that ended for no reason of its own: its connection did.
+    if (cause instanceof RequestError && cause.cause === undefined) return true;
     if ('syscall' in cause) return true;
   }
   return false;
